@@ -1,0 +1,13 @@
+#pragma once
+
+#include <cstddef>
+
+#include "tensor/core/device.h"
+
+namespace tessera {
+
+// Bytes across devices; synchronous for the host.
+void device_copy(void* to, Device to_device, const void* from, Device from_device, std::size_t bytes);
+void device_zero(void* data, std::size_t bytes, Device device);
+
+}  // namespace tessera

@@ -1,0 +1,5 @@
+#include "tensor/core/error.h"
+
+namespace tessera {
+Error::~Error() = default;
+}  // namespace tessera

@@ -1,0 +1,38 @@
+#include "tensor/ops/softmax/softmax.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tensor/autograd/gradcheck.h"
+
+namespace tessera {
+
+TEST(Softmax, GoldenValues) {
+  const Tensor y = softmax(Tensor::from<double>({1, 2, 3}, {1, 3}));
+  EXPECT_NEAR(y.values<double>()[0], 0.09003057317038046, 1e-15);
+  EXPECT_NEAR(y.values<double>()[2], 0.6652409557748219, 1e-15);
+}
+
+TEST(Softmax, LargeInputsStayFinite) {
+  const Tensor y = softmax(Tensor::from<float>({1e30f, -1e30f}, {1, 2}));
+  EXPECT_EQ(y.values<float>()[0], 1.0f);
+  EXPECT_EQ(y.values<float>()[1], 0.0f);
+}
+
+TEST(Softmax, LogOfSoftmax) {
+  const Tensor x = random_f64({5, 13}, 3);
+  const Tensor y = softmax(x), z = log_softmax(x);
+  for (int i = 0; i < 65; ++i) EXPECT_NEAR(std::log(y.values<double>()[i]), z.values<double>()[i], 1e-13);
+}
+
+TEST(SoftmaxGrad, Gradcheck) {
+  for (const Shape& shape : {Shape{4, 7}, Shape{1, 1}, Shape{3, 1}, Shape{2, 3, 11}}) {
+    EXPECT_LT(gradcheck([](const auto& x) { return softmax(x[0]); }, {random_f64(shape, 1)}), 1e-8);
+    EXPECT_LT(gradcheck([](const auto& x) { return log_softmax(x[0]); }, {random_f64(shape, 2)}), 1e-8);
+  }
+}
+
+TEST(Softmax, RefusesNoClasses) { EXPECT_THROW(softmax(Tensor({3, 0})), Error); }
+
+}  // namespace tessera
