@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+#include "tensor/core/tensor.h"
+
+namespace tessera {
+
+enum class Activation { none, relu, gelu, silu, sigmoid, tanh };
+// gelu(x) = x/2 (1 + erf(x/sqrt 2)), exact. silu(x) = x sigmoid(x).
+TESSERA_API Activation parse_activation(const std::string& name);  // throws Error with the known names
+
+// y = activation(x w + b), fused: bias and activation are applied to a tile of the product while it is in the cache.
+// x: (..., D_in), w: (D_in, D_out), b: (D_out) or empty. Returns (..., D_out).
+// Gradient: g = dy activation'(.), dx = g w^T, dw = x^T g, db = column sums of g. Keeps x and, with an activation, the value
+// before it (not the value after it).
+TESSERA_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {}, Activation activation = Activation::none);
+
+}  // namespace tessera
