@@ -1,5 +1,7 @@
 #include "tensor/autograd/tape.h"
 
+#include <atomic>
+
 #include "tensor/core/dispatch.h"
 #include "tensor/ops/accumulate/accumulate.h"
 
@@ -7,6 +9,11 @@ namespace tessera {
 namespace {
 
 thread_local Tape* current_tape = nullptr;
+
+std::int64_t next_number() {
+  static std::atomic<std::int64_t> next{0};
+  return next.fetch_add(1) & 0x7fffffff;
+}
 
 }  // namespace
 
@@ -41,21 +48,25 @@ GradSlot::Into GradSlot::into() const {
 
 Tape::Node::~Node() = default;
 
-Tape::Tape() : outer_(current_tape) { current_tape = this; }
+Tape::Tape() : number_(next_number()), outer_(current_tape) { current_tape = this; }
 Tape::~Tape() { current_tape = outer_; }
 Tape* Tape::current() { return current_tape; }
 
-int Tape::add(std::unique_ptr<Node> node) {
+std::int64_t Tape::add(std::unique_ptr<Node> node) {
   nodes_.push_back(std::move(node));
-  return static_cast<int>(nodes_.size()) - 1;
+  return number_ << 32 | static_cast<std::int64_t>(nodes_.size() - 1);
+}
+
+int Tape::index_of(const Tensor& x) const {
+  return x && x.node() >= 0 && x.node() >> 32 == number_ ? static_cast<int>(x.node() & 0xffffffff) : -1;
 }
 
 Tensor Tape::watch(const Tensor& x) { return x.with_node(add(nullptr)); }
 
 Tensor Tape::use(Parameter& parameter) {
   auto [it, fresh] = parameters_.try_emplace(&parameter, -1);
-  if (fresh) it->second = add(nullptr);
-  return parameter.value.with_node(it->second);
+  if (fresh) it->second = static_cast<int>(nodes_.size());
+  return parameter.value.with_node(fresh ? add(nullptr) : (number_ << 32 | it->second));
 }
 
 void Tape::backward(const Tensor& loss) {
@@ -66,12 +77,13 @@ void Tape::backward(const Tensor& loss) {
 }
 
 void Tape::backward(const Tensor& y, Tensor seed) {
-  check(y.node() >= 0 && y.node() < static_cast<int>(nodes_.size()), "backward: the tensor is not on this tape");
+  const int last = index_of(y);
+  check(last >= 0, "backward: the tensor is not on this tape");
   NoTape no_recording;
   gradients_.assign(nodes_.size(), {});
   for (auto& [parameter, node] : parameters_) gradients_[static_cast<std::size_t>(node)] = std::move(parameter->gradient);
-  gradients_[static_cast<std::size_t>(y.node())] = std::move(seed);
-  for (int i = y.node(); i >= 0; --i) {
+  GradSlot(&gradients_[static_cast<std::size_t>(last)], y.shape(), y.dtype(), y.device()).add(std::move(seed));
+  for (int i = last; i >= 0; --i) {
     const auto at = static_cast<std::size_t>(i);
     if (!nodes_[at]) continue;
     if (gradients_[at]) {
@@ -92,8 +104,9 @@ void Tape::backward(const Tensor& y, Tensor seed) {
 }
 
 Tensor Tape::gradient(const Tensor& watched) const {
-  const auto at = static_cast<std::size_t>(watched.node());
-  check(watched.node() >= 0 && at < gradients_.size(), "gradient: the tensor is not watched by this tape, or backward has not run");
+  const int index = index_of(watched);
+  const auto at = static_cast<std::size_t>(index);
+  check(index >= 0 && at < gradients_.size(), "gradient: the tensor is not watched by this tape, or backward has not run");
   return gradients_[at] ? gradients_[at].reshape(watched.shape()) : Tensor();
 }
 
@@ -103,7 +116,7 @@ NoTape::~NoTape() { current_tape = outer_; }
 bool recording(std::initializer_list<const Tensor*> inputs) {
   if (!current_tape) return false;
   for (const Tensor* x : inputs)
-    if (*x && x->node() >= 0) return true;
+    if (current_tape->index_of(*x) >= 0) return true;
   return false;
 }
 

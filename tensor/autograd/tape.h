@@ -43,7 +43,8 @@ using Grads = std::vector<GradSlot>;
 //   Tensor loss = ...;
 //   tape.backward(loss);       // adds to Parameter::gradient
 // backward is one loop from the loss to the first node; a node's saved tensors are freed as soon as it ran.
-// Tapes nest (the inner one records). Not shared between threads.
+// Tapes nest: the inner one records, and tensors of any other tape, older or outer, are constants to it. Not shared
+// between threads.
 class TESSERA_API Tape {
  public:
   Tape();
@@ -65,20 +66,22 @@ class TESSERA_API Tape {
     const char* name = "";
     Shape shape;  // of the output
     struct Input {
-      int node;
+      int node;  // index on this tape; -1: a constant
       Shape shape;
       DType dtype;
       Device device;
     };
     std::vector<Input> inputs;
   };
-  int add(std::unique_ptr<Node> node);
+  std::int64_t add(std::unique_ptr<Node> node);  // returns the Tensor::node() of its output
+  int index_of(const Tensor& x) const;           // -1 where x is not on this tape
   std::size_t size() const { return nodes_.size(); }
 
  private:
   std::vector<std::unique_ptr<Node>> nodes_;  // null: a leaf
   std::vector<Tensor> gradients_;
   std::unordered_map<Parameter*, int> parameters_;
+  std::int64_t number_;  // distinct for each tape; the upper half of its nodes
   Tape* outer_;
 };
 
@@ -111,9 +114,9 @@ Tensor record(const char* name, Tensor y, std::initializer_list<const Tensor*> i
   auto node = std::make_unique<Closure>(std::move(backward));
   node->name = name;
   node->shape = y.shape();
-  for (const Tensor* x : inputs)
-    node->inputs.push_back({*x ? x->node() : -1, x->shape(), x->dtype(), x->device()});
-  return y.with_node(Tape::current()->add(std::move(node)));
+  Tape& tape = *Tape::current();
+  for (const Tensor* x : inputs) node->inputs.push_back({tape.index_of(*x), x->shape(), x->dtype(), x->device()});
+  return y.with_node(tape.add(std::move(node)));
 }
 
 }  // namespace tessera

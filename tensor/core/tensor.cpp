@@ -66,7 +66,7 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::detach() const { return with_node(-1); }
 
-Tensor Tensor::with_node(int node) const {
+Tensor Tensor::with_node(std::int64_t node) const {
   Tensor out = *this;
   out.node_ = node;
   return out;

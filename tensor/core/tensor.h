@@ -17,7 +17,7 @@ namespace tessera {
 // A handle to numbers: dense, row-major, on one device. That is the one convention of the library: no strides, so a
 // pointer and a shape say everything; a transpose is a flag of the matrix product, jagged data is values + offsets.
 // Copying a Tensor copies the handle; clone() copies the numbers. A default-constructed Tensor is empty ("none").
-// node() is the tensor's place on the current tape, -1 where its gradient is of no interest; reshape keeps it.
+// node() is the tensor's place on a tape (it names the tape too), -1 where its gradient is of no interest; reshape keeps it.
 // Thread-safe like a shared_ptr: handles are independent, the numbers are not guarded.
 class TESSERA_API Tensor {
  public:
@@ -65,8 +65,8 @@ class TESSERA_API Tensor {
   void fill(double value);
   void copy_from(const Tensor& source);  // same shape and type, any device
 
-  int node() const { return node_; }
-  Tensor with_node(int node) const;
+  std::int64_t node() const { return node_; }
+  Tensor with_node(std::int64_t node) const;
   bool shares_storage() const { return storage_.use_count() > 1; }
 
  private:
@@ -76,7 +76,7 @@ class TESSERA_API Tensor {
   std::int64_t offset_ = 0;  // in elements
   Shape shape_;
   DType dtype_ = DType::f32;
-  int node_ = -1;
+  std::int64_t node_ = -1;
 };
 
 template <class T>
