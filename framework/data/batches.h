@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "framework/data/dataset.h"
+#include "framework/data/histories.h"
+#include "tensor/core/export.h"
+
+namespace tessera {
+
+struct BatchOptions {
+  BatchForm form = BatchForm::every_position;
+  std::int64_t batch_size = 256;   // users (every_position) or samples (one_target) a batch
+  std::int64_t max_items = 50;     // newest items kept of a history, the target not counted
+  bool subsequences = false;       // one_target: every position of a user is a sample each epoch, not only the last;
+                                   // every_position: each epoch a random crop of each user's sequence
+  bool bucket = true;              // users of like length share a batch: less uneven work a step; the order of batches is random
+  bool with_labels = false;        // fill TrainBatch::label from the interactions' labels
+};
+
+// The training batches of a dataset, epoch by epoch: batch (epoch, index) is a pure function of (seed, epoch, index), so a run
+// resumes anywhere. Reads interactions whose part is train. Users with fewer than two training items give no every_position row.
+// The dataset must outlive it. Const and thread-safe.
+class TESSERA_API Batches {
+ public:
+  Batches(const Dataset& data, BatchOptions options, std::uint64_t seed);
+  std::int64_t per_epoch() const;                       // batches an epoch (the same for each epoch)
+  std::int64_t targets_per_epoch() const;
+  TrainBatch batch(std::int64_t epoch, std::int64_t index) const;  // step = epoch * per_epoch() + index
+
+ private:
+  const Dataset& data_;
+  BatchOptions options_;
+  std::uint64_t seed_;
+  std::vector<std::int64_t> samples_;   // what is shuffled: users, or interactions that are targets
+};
+
+// What is known of users before a part: for `valid` their training items, for `test` training and validation items. Only users with
+// something in the part. target: jagged, the part's items of each row.
+struct Questions {
+  Histories histories;
+  std::vector<std::int64_t> target_offset{0};  // (B + 1)
+  std::vector<std::int32_t> target;
+};
+TESSERA_API Questions questions(const Dataset& data, Part part, std::int64_t max_items = 0);
+// Rows begin .. end of them.
+TESSERA_API Questions slice(const Questions& questions, std::int64_t begin, std::int64_t end);
+
+// One row for each list of items, user -1.
+TESSERA_API Histories histories_of(const std::vector<std::vector<std::int32_t>>& items);
+
+}  // namespace tessera
