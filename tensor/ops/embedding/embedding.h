@@ -17,4 +17,14 @@ TESSERA_API Tensor embedding_sum(const Tensor& table, std::span<const std::int32
 // y_i = x[row_i], any row length; the gradient scatters and adds. x: (M, D). Same as embedding, named for activations.
 TESSERA_API Tensor gather_rows(const Tensor& x, std::span<const std::int32_t> rows);
 
+namespace cpu {
+// y_i = scale * sum_l x[id_(i,l)] and its transpose: gradient = beta gradient + that of x; beta 0 or 1.
+void embedding_forward(const Tensor& x, std::span<const std::int32_t> ids, int levels, double scale, Tensor& y);
+void embedding_backward(const Tensor& dy, std::span<const std::int32_t> ids, int levels, double scale, double beta, Tensor& gradient);
+}  // namespace cpu
+namespace cuda {
+void embedding_forward(const Tensor& x, std::span<const std::int32_t> ids, int levels, double scale, Tensor& y);
+void embedding_backward(const Tensor& dy, std::span<const std::int32_t> ids, int levels, double scale, double beta, Tensor& gradient);
+}  // namespace cuda
+
 }  // namespace tessera

@@ -1,0 +1,57 @@
+#include "tensor/ops/dropout/dropout.h"
+
+#include <cmath>
+#include <utility>
+
+#include "tensor/autograd/tape.h"
+#include "tensor/core/dispatch.h"
+#include "tensor/core/random.h"
+
+namespace tessera {
+namespace {
+
+// The key of this call; without effect in inference mode.
+DropoutKey take_key(const char* op, double p) {
+  check(p >= 0.0 && p < 1.0, op, ": probability ", p, ", expected 0 <= p < 1");
+  TrainingScope* scope = TrainingScope::current();
+  if (!scope || p == 0.0) return {};
+  const auto threshold = static_cast<std::uint32_t>(std::fmin(std::ceil(p * 65536.0 - 0.5), 65535.0));
+  return {scope->seed(), scope->next_stream(), threshold};
+}
+
+}  // namespace
+
+Tensor dropout(const Tensor& x, double p) {
+  const DropoutKey key = take_key("dropout", p);
+  if (key.threshold == 0) return x;
+  require_cpu_kernel("dropout", x.device());
+  Tensor y(x.shape(), x.dtype(), x.device());
+  cpu::dropout(x, nullptr, key, y);
+  return record("dropout", y, {&x}, [key](const Tensor& dy, Grads& dx) {
+    Tensor g(dy.shape(), dy.dtype(), dy.device());
+    cpu::dropout(dy, nullptr, key, g);
+    dx[0].add(std::move(g));
+  });
+}
+
+Tensor add_dropout(const Tensor& x, const Tensor& r, double p) {
+  check(x.shape() == r.shape() && x.dtype() == r.dtype(), "add_dropout: x ", x.shape().text(), " ", name_of(x.dtype()), ", r ",
+        r.shape().text(), " ", name_of(r.dtype()), ": expected the same shape and type");
+  const DropoutKey key = take_key("add_dropout", p);
+  require_cpu_kernel("add_dropout", x.device());
+  Tensor y(x.shape(), x.dtype(), x.device());
+  cpu::dropout(r, &x, key, y);
+  return record("add_dropout", y, {&x, &r}, [key](const Tensor& dy, Grads& dx) {
+    if (dx[1]) {
+      Tensor g = dy;
+      if (key.threshold != 0) {
+        g = Tensor(dy.shape(), dy.dtype(), dy.device());
+        cpu::dropout(dy, nullptr, key, g);
+      }
+      dx[1].add(std::move(g));
+    }
+    if (dx[0]) dx[0].add(dy);
+  });
+}
+
+}  // namespace tessera
