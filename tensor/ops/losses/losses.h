@@ -14,4 +14,13 @@ TESSERA_API Tensor bce_with_logits(const Tensor& logit, std::span<const float> l
 // Bayesian personalised ranking (Rendle et al. 2009): softplus(negative - positive). (N), (N).
 TESSERA_API Tensor bpr(const Tensor& positive, const Tensor& negative);
 
+namespace cpu {
+void squared_difference(const Tensor& x, const Tensor& y, double factor, Tensor& out);  // out = factor sum (x - y)^2
+void scaled_difference(const Tensor& x, const Tensor& y, double factor, const Tensor& by, Tensor& out);  // factor by (x - y)
+}  // namespace cpu
+namespace cuda {
+void squared_difference(const Tensor& x, const Tensor& y, double factor, Tensor& out);
+void scaled_difference(const Tensor& x, const Tensor& y, double factor, const Tensor& by, Tensor& out);
+}  // namespace cuda
+
 }  // namespace tessera
