@@ -39,11 +39,12 @@ class TESSERA_API Catalog {
   std::vector<std::int32_t> tokens_of(std::span<const std::int32_t> items) const;  // (n, L) tokens; -1 for absent codes
   bool unique() const { return unique_; }                          // every identifier belongs to one item
   CollisionPolicy policy() const { return policy_; }
-  const Trie& trie() const { return trie_; }                       // leaves hold items; throws Error where not unique()
+  const Trie& trie() const;                                        // leaves hold items; throws Error where not unique()
   const Tensor& item_vectors() const { return item_vectors_; }     // the tokenizer's, or empty
   const Tensor& user_vectors() const { return user_vectors_; }
 
  private:
+  void add_level(TokenLevel level, std::span<const std::int32_t> code);
   std::int64_t items_ = 0;
   std::vector<TokenLevel> levels_;
   std::vector<std::int32_t> codes_;
