@@ -22,9 +22,10 @@ Trie::Trie(std::span<const std::int32_t> codes, int levels) : levels_(levels) {
   const auto shared = shared_prefixes(codes, levels, order);
   const std::size_t items = order.size();
   for (std::size_t i = 1; i < items; ++i)
-    check(shared[i] < levels, "trie: items ", order[i - 1], " and ", order[i], " have the same codes ",
-          text_of_codes(codes.subspan(at(order[i]) * at(levels), at(levels))),
-          "; identifiers must differ: use the policy counter, popularity or repair");
+    if (shared[i] == levels)
+      throw Error(str("trie: items ", order[i - 1], " and ", order[i], " have the same codes ",
+                      text_of_codes(codes.subspan(at(order[i]) * at(levels), at(levels))),
+                      "; identifiers must differ: use the policy counter, popularity or repair"));
 
   // A place of the order begins a node at each depth beyond the prefix that it shares with the place before.
   level_begin_.assign(at(levels) + 2, 0);
