@@ -1,0 +1,242 @@
+#include "framework/data/batches.h"
+
+#include <algorithm>
+#include <mutex>
+#include <numeric>
+
+#include "tensor/core/parallel.h"
+#include "tensor/core/random.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kPoolBatches = 20;
+
+std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+// A user's range of interactions, in the list `rows` of those that train.
+struct TrainRows {
+  std::vector<std::int64_t> offset{0};  // (U + 1)
+  std::vector<std::int64_t> rows;       // numbers of interactions
+  std::int64_t length(std::int64_t user) const { return offset[at(user + 1)] - offset[at(user)]; }
+};
+
+TrainRows train_rows(const Interactions& all) {
+  TrainRows train;
+  train.offset.reserve(all.offset.size());
+  for (std::int64_t user = 0; user < all.users(); ++user) {
+    for (std::int64_t i = all.begin(user); i < all.end(user); ++i)
+      if (all.part[at(i)] == Part::train) train.rows.push_back(i);
+    train.offset.push_back(static_cast<std::int64_t>(train.rows.size()));
+  }
+  return train;
+}
+
+void append(Histories& histories, const Interactions& all, std::int64_t row) {
+  histories.item.push_back(all.item[at(row)]);
+  if (!all.time.empty()) histories.time.push_back(all.time[at(row)]);
+  if (!all.label.empty()) histories.action.push_back(all.label[at(row)]);
+}
+
+void close_row(Histories& histories, std::int64_t user) {
+  histories.user.push_back(static_cast<std::int32_t>(user));
+  histories.offset.push_back(histories.size());
+}
+
+void check_parts(const Dataset& data, const char* call) {
+  const Interactions& all = data.interactions;
+  if (all.part.size() != all.item.size())
+    throw DataError(str(call, ": '", data.name, "' has ", all.part.size(), " parts for ", all.item.size(),
+                        " interactions; call split() first"));
+}
+
+}  // namespace
+
+struct Batches::Impl {
+  const Interactions& all;
+  const BatchOptions options;
+  const std::uint64_t seed;
+  const TrainRows train;
+  std::vector<std::int64_t> sample_user;  // (S)
+  std::vector<std::int64_t>
+      sample_end;  // (S) one past the last item of the history, in train.rows; the target stands there
+  std::int64_t targets = 0;
+
+  // The samples of one epoch: batch b holds order[batches[b] * batch_size ...].
+  struct Epoch {
+    std::int64_t number = -1;
+    std::vector<std::int64_t> order, batches;
+  };
+  mutable std::mutex mutex;
+  mutable std::shared_ptr<const Epoch> kept;
+
+  Impl(const Dataset& data, BatchOptions o, std::uint64_t s)
+      : all(data.interactions), options(o), seed(s), train(train_rows(data.interactions)) {
+    for (std::int64_t user = 0; user < all.users(); ++user) add_samples(user);
+  }
+
+  bool every_position() const { return options.form != BatchForm::one_target; }
+  std::int64_t kept_items(std::int64_t n) const { return options.max_items > 0 ? std::min(n, options.max_items) : n; }
+  std::int64_t samples() const { return static_cast<std::int64_t>(sample_user.size()); }
+  std::int64_t batch_count() const { return (samples() + options.batch_size - 1) / options.batch_size; }
+
+  void add_samples(std::int64_t user) {
+    const std::int64_t n = train.length(user), first = options.empty_histories && !every_position() ? 0 : 1;
+    if (n <= first) return;
+    const bool all_positions = !every_position() && options.subsequences;
+    for (std::int64_t target = all_positions ? first : n - 1; target < n; ++target) {
+      sample_user.push_back(user);
+      sample_end.push_back(train.offset[at(user)] + target);
+      targets += every_position() ? kept_items(n - 1) : 1;
+    }
+  }
+
+  // History of a sample, as a range of train.rows; the item after each of them is its target.
+  std::pair<std::int64_t, std::int64_t> history(std::int64_t sample, std::int64_t epoch) const {
+    const std::int64_t user = sample_user[at(sample)], begin = train.offset[at(user)], end = sample_end[at(sample)];
+    if (!every_position() || !options.subsequences) return {end - kept_items(end - begin), end};
+    const auto word = philox(seed, stream_of("batches/crop") + static_cast<std::uint64_t>(epoch),
+                             static_cast<std::uint64_t>(user))[0];
+    const std::int64_t start = begin + static_cast<std::int64_t>(word * static_cast<std::uint64_t>(end - begin) >> 32);
+    return {start, start + kept_items(end - start)};
+  }
+
+  std::shared_ptr<const Epoch> epoch(std::int64_t number) const {
+    const std::lock_guard lock(mutex);
+    if (!kept || kept->number != number) kept = make_epoch(number);
+    return kept;
+  }
+
+  std::shared_ptr<const Epoch> make_epoch(std::int64_t number) const {
+    auto epoch = std::make_shared<Epoch>();
+    epoch->number = number;
+    epoch->order.resize(sample_user.size());
+    std::iota(epoch->order.begin(), epoch->order.end(), 0);
+    epoch->batches.resize(at(batch_count()));
+    std::iota(epoch->batches.begin(), epoch->batches.end(), 0);
+    Random random(seed, stream_of("batches/order") + static_cast<std::uint64_t>(number));
+    random.shuffle(std::span<std::int64_t>(epoch->order));
+    if (!options.bucket) return epoch;
+    std::vector<std::int64_t> length(sample_user.size());
+    for (std::int64_t s = 0; s < samples(); ++s) {
+      const auto [begin, end] = history(s, number);
+      length[at(s)] = end - begin;
+    }
+    const std::int64_t pool = kPoolBatches * options.batch_size;
+    for (std::int64_t begin = 0; begin < samples(); begin += pool)
+      std::stable_sort(epoch->order.begin() + begin, epoch->order.begin() + std::min(begin + pool, samples()),
+                       [&](std::int64_t a, std::int64_t b) { return length[at(a)] < length[at(b)]; });
+    random.shuffle(std::span<std::int64_t>(epoch->batches));
+    return epoch;
+  }
+
+  void add_target(TrainBatch& batch, std::int64_t row) const {
+    batch.target.push_back(all.item[at(row)]);
+    if (options.with_labels) batch.label.push_back(all.label[at(row)] > 0 ? 1.0f : 0.0f);
+  }
+
+  void add_sample(TrainBatch& batch, std::int64_t sample, std::int64_t epoch_number) const {
+    const auto [begin, end] = history(sample, epoch_number);
+    for (std::int64_t i = begin; i < end; ++i) {
+      append(batch.histories, all, train.rows[at(i)]);
+      if (every_position()) add_target(batch, train.rows[at(i + 1)]);
+    }
+    if (options.form == BatchForm::one_target) add_target(batch, train.rows[at(end)]);
+    if (options.form == BatchForm::every_position_last_included) {
+      append(batch.histories, all, train.rows[at(end)]);
+      batch.target.push_back(-1);
+      if (options.with_labels) batch.label.push_back(0.0f);
+    }
+    close_row(batch.histories, sample_user[at(sample)]);
+  }
+};
+
+Batches::Batches(const Dataset& data, BatchOptions options, std::uint64_t seed) {
+  check_parts(data, "batches");
+  check(options.batch_size >= 1, "batches: batch_size is ", options.batch_size, ", expected 1 or more");
+  if (options.with_labels && data.interactions.label.size() != data.interactions.item.size())
+    throw DataError(
+        str("batches: '", data.name, "' has no labels, but the head learns from clicks; use a source with labels"));
+  impl_ = std::make_unique<const Impl>(data, options, seed);
+  if (impl_->samples() == 0)
+    throw DataError(str("batches: '", data.name, "' has nothing to train on: no user has ",
+                        options.form == BatchForm::one_target && options.empty_histories
+                            ? "a training interaction"
+                            : "two training interactions"));
+}
+
+Batches::~Batches() = default;
+Batches::Batches(Batches&&) noexcept = default;
+
+std::int64_t Batches::per_epoch() const { return impl_->batch_count(); }
+std::int64_t Batches::targets_per_epoch() const { return impl_->targets; }
+
+TrainBatch Batches::batch(std::int64_t epoch, std::int64_t index) const {
+  check(epoch >= 0 && index >= 0 && index < per_epoch(), "batches: batch ", index, " of epoch ", epoch,
+        ", expected 0 .. ", per_epoch() - 1);
+  const auto order = impl_->epoch(epoch);
+  const std::int64_t begin = order->batches[at(index)] * impl_->options.batch_size;
+  TrainBatch batch;
+  batch.step = epoch * per_epoch() + index;
+  for (std::int64_t i = begin; i < std::min(begin + impl_->options.batch_size, impl_->samples()); ++i)
+    impl_->add_sample(batch, order->order[at(i)], epoch);
+  return batch;
+}
+
+Questions questions(const Dataset& data, Part part, std::int64_t max_items) {
+  check_parts(data, "questions");
+  check(part == Part::valid || part == Part::test, "questions: the part is neither valid nor test");
+  const Interactions& all = data.interactions;
+  Questions asked;
+  std::vector<std::int64_t> known;
+  for (std::int64_t user = 0; user < all.users(); ++user) {
+    known.clear();
+    for (std::int64_t i = all.begin(user); i < all.end(user); ++i) {
+      const Part of = all.part[at(i)];
+      if (of == part) asked.target.push_back(all.item[at(i)]);
+      if (of == Part::train || (of == Part::valid && part == Part::test)) known.push_back(i);
+    }
+    const auto targets = static_cast<std::int64_t>(asked.target.size());
+    if (targets == asked.target_offset.back()) continue;
+    asked.target_offset.push_back(targets);
+    const auto n = static_cast<std::int64_t>(known.size());
+    for (std::int64_t k = max_items > 0 ? std::max<std::int64_t>(0, n - max_items) : 0; k < n; ++k)
+      append(asked.histories, all, known[at(k)]);
+    close_row(asked.histories, user);
+  }
+  return asked;
+}
+
+Questions slice(const Questions& questions, std::int64_t begin, std::int64_t end) {
+  const Histories& from = questions.histories;
+  check(0 <= begin && begin <= end && end <= from.rows(), "slice: rows ", begin, " .. ", end, " of ", from.rows());
+  const auto cut = [](const auto& column, std::int64_t first, std::int64_t last) {
+    return column.empty() ? column : std::decay_t<decltype(column)>(column.begin() + first, column.begin() + last);
+  };
+  const auto cut_offsets = [&](const std::vector<std::int64_t>& offset) {
+    std::vector<std::int64_t> out(offset.begin() + begin, offset.begin() + end + 1);
+    for (std::int64_t& value : out) value -= offset[at(begin)];
+    return out;
+  };
+  Questions part;
+  part.histories.user = cut(from.user, begin, end);
+  part.histories.offset = cut_offsets(from.offset);
+  const std::int64_t first = from.offset[at(begin)], last = from.offset[at(end)];
+  part.histories.item = cut(from.item, first, last);
+  part.histories.time = cut(from.time, first, last);
+  part.histories.action = cut(from.action, first, last);
+  part.target_offset = cut_offsets(questions.target_offset);
+  part.target = cut(questions.target, questions.target_offset[at(begin)], questions.target_offset[at(end)]);
+  return part;
+}
+
+Histories histories_of(const std::vector<std::vector<std::int32_t>>& items) {
+  Histories histories;
+  for (const auto& row : items) {
+    histories.item.insert(histories.item.end(), row.begin(), row.end());
+    close_row(histories, -1);
+  }
+  return histories;
+}
+
+}  // namespace tessera
