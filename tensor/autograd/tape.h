@@ -25,7 +25,7 @@ class TESSERA_API GradSlot {
   // For kernels that accumulate: the buffer and its beta (0: overwrite, the content is garbage; 1: add).
   struct Into {
     Tensor buffer;
-    double beta;
+    double beta = 0.0;
   };
   Into into() const;
 

@@ -4,8 +4,8 @@
 #include <array>
 #include <type_traits>
 
-#include "tensor/core/allocator.h"
 #include "tensor/core/parallel.h"
+#include "tensor/core/tensor.h"
 #include "tensor/gemm/backend.h"
 
 namespace tessera {
@@ -19,25 +19,6 @@ constexpr double kSmallWork = 1e6;           // multiplications that one thread 
 
 std::int64_t ceil_div(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
 std::int64_t round_up(std::int64_t x, std::int64_t y) { return ceil_div(x, y) * y; }
-
-// Parts of C, from the pool.
-template <class T>
-class Buffer {
- public:
-  explicit Buffer(std::int64_t count)
-      : bytes_(static_cast<std::size_t>(count) * sizeof(T)),
-        data_(count > 0 ? static_cast<T*>(allocate(bytes_, Device::cpu())) : nullptr) {}
-  ~Buffer() {
-    if (data_ != nullptr) release(data_, bytes_, Device::cpu());
-  }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  T* data() const { return data_; }
-
- private:
-  std::size_t bytes_;
-  T* data_;
-};
 
 template <class T>
 void scale(std::int64_t m, std::int64_t n, T beta, T* c, std::int64_t ldc) {
@@ -81,7 +62,7 @@ void product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda, cons
   const auto [m, n, k] = std::array{shape.m, shape.n, shape.k};
   if (m <= 0 || n <= 0) return;
   const detail::GemmPlan plan = detail::gemm_plan(m, n, k);
-  const Buffer<T> extra((plan.parts - 1) * m * n);
+  const Tensor extra = plan.parts > 1 ? Tensor({plan.parts - 1, m, n}, dtype_of<T>) : Tensor();
   parallel_for(plan.parts * plan.row_tiles * plan.column_tiles, [&](std::int64_t tile) {
     const std::int64_t part = tile / (plan.row_tiles * plan.column_tiles);
     const std::int64_t row = tile / plan.column_tiles % plan.row_tiles * plan.tile_m;
@@ -96,9 +77,9 @@ void product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda, cons
     if (part == 0)
       tile_product(s, alpha, x, lda, y, ldb, beta, c + row * ldc + column, ldc);
     else
-      tile_product(s, alpha, x, lda, y, ldb, T(0), extra.data() + ((part - 1) * m + row) * n + column, n);
+      tile_product(s, alpha, x, lda, y, ldb, T(0), extra.data<T>() + ((part - 1) * m + row) * n + column, n);
   });
-  if (plan.parts > 1) add_parts(m, n, plan.parts - 1, extra.data(), c, ldc);
+  if (plan.parts > 1) add_parts(m, n, plan.parts - 1, extra.data<T>(), c, ldc);
 }
 
 }  // namespace
