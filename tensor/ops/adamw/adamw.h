@@ -7,7 +7,7 @@
 
 namespace tessera {
 
-// One parameter of the fused update. All tensors have the parameter's shape and type.
+// One parameter of the fused update. All tensors have the parameter's shape, type and device.
 struct AdamWTensor {
   Tensor value, gradient, first, second;
   double weight_decay = 0.0;
@@ -25,5 +25,22 @@ TESSERA_API void adamw(std::span<AdamWTensor> parameters, const AdamWStep& step)
 
 // sqrt of the sum of squares of all tensors, in f64, tiles of fixed size in a fixed order. Infinity or NaN pass through.
 TESSERA_API double global_norm(std::span<const Tensor> tensors);
+
+namespace detail {
+// The constants of one step, so that the inner loop is value = keep value - rate m / (sqrt(v) root + eps).
+struct AdamWFactors {
+  double rate, root, keep;
+};
+AdamWFactors adamw_factors(const AdamWStep& step, double weight_decay);
+}  // namespace detail
+
+namespace cpu {
+void adamw(std::span<AdamWTensor> parameters, const AdamWStep& step);
+void sum_of_squares(std::span<const Tensor> tensors, double& out);
+}  // namespace cpu
+namespace cuda {
+void adamw(std::span<AdamWTensor> parameters, const AdamWStep& step);
+void sum_of_squares(std::span<const Tensor> tensors, double& out);
+}  // namespace cuda
 
 }  // namespace tessera

@@ -10,30 +10,61 @@
 #define TESSERA_HOST_DEVICE __host__ __device__
 #else
 #define TESSERA_HOST_DEVICE
+#include "tensor/core/fast_math.h"
 #endif
 
 namespace tessera::detail {
 
-// The scalar functions, once for the CPU and for CUDA. Included by kernels alone.
+// The scalar functions, once for the CPU, where loops over them vectorise, and for CUDA. Included by kernels alone.
+#ifdef __CUDACC__
 template <class T>
-TESSERA_HOST_DEVICE inline T sigmoid(T x) {
+TESSERA_HOST_DEVICE inline T exp_of(T x) {
+  return std::exp(x);
+}
+template <class T>
+TESSERA_HOST_DEVICE inline T tanh_of(T x) {
+  return std::tanh(x);
+}
+template <class T>
+TESSERA_HOST_DEVICE inline T sigmoid_of(T x) {
   return T(1) / (T(1) + std::exp(-x));
 }
-
 template <class T>
-TESSERA_HOST_DEVICE inline T normal_cdf(T x) {
-  return T(0.5) * (T(1) + std::erf(x * T(0.70710678118654752440)));
+struct NormalOf {
+  T phi, density;
+};
+template <class T>
+TESSERA_HOST_DEVICE inline NormalOf<T> normal_of(T x) {
+  return {T(0.5) * (T(1) + std::erf(x * T(0.70710678118654752440))), T(0.39894228040143267794) * std::exp(T(-0.5) * x * x)};
 }
+#else
+template <class T>
+inline T exp_of(T x) {
+  return fast_exp(x);
+}
+template <class T>
+inline T tanh_of(T x) {
+  return fast_tanh(x);
+}
+template <class T>
+inline T sigmoid_of(T x) {
+  return fast_sigmoid(x);
+}
+template <class T>
+inline Normal<T> normal_of(T x) {
+  return fast_normal(x);
+}
+#endif
 
 template <Unary F, class T>
 TESSERA_HOST_DEVICE inline T value(T x) {
   if constexpr (F == Unary::relu) return x > T(0) ? x : T(0);
-  else if constexpr (F == Unary::gelu) return x * normal_cdf(x);
-  else if constexpr (F == Unary::silu) return x * sigmoid(x);
-  else if constexpr (F == Unary::sigmoid) return sigmoid(x);
-  else if constexpr (F == Unary::tanh) return std::tanh(x);
-  else if constexpr (F == Unary::softplus) return (x > T(0) ? x : T(0)) + std::log1p(std::exp(-std::fabs(x)));
-  else if constexpr (F == Unary::exp) return std::exp(x);
+  else if constexpr (F == Unary::gelu) return x * normal_of(x).phi;
+  else if constexpr (F == Unary::silu) return x * sigmoid_of(x);
+  else if constexpr (F == Unary::sigmoid) return sigmoid_of(x);
+  else if constexpr (F == Unary::tanh) return tanh_of(x);
+  else if constexpr (F == Unary::softplus) return (x > T(0) ? x : T(0)) + std::log1p(exp_of(-std::fabs(x)));
+  else if constexpr (F == Unary::exp) return exp_of(x);
   else if constexpr (F == Unary::log) return std::log(x);
   else if constexpr (F == Unary::square) return x * x;
   else return x;
@@ -45,20 +76,21 @@ TESSERA_HOST_DEVICE inline T slope(T x) {
   if constexpr (F == Unary::relu) {
     return x > T(0) ? T(1) : T(0);
   } else if constexpr (F == Unary::gelu) {
-    return normal_cdf(x) + x * T(0.39894228040143267794) * std::exp(T(-0.5) * x * x);
+    const auto normal = normal_of(x);
+    return normal.phi + x * normal.density;
   } else if constexpr (F == Unary::silu) {
-    const T s = sigmoid(x);
+    const T s = sigmoid_of(x);
     return s * (T(1) + x * (T(1) - s));
   } else if constexpr (F == Unary::sigmoid) {
-    const T s = sigmoid(x);
+    const T s = sigmoid_of(x);
     return s * (T(1) - s);
   } else if constexpr (F == Unary::tanh) {
-    const T t = std::tanh(x);
+    const T t = tanh_of(x);
     return T(1) - t * t;
   } else if constexpr (F == Unary::softplus) {
-    return sigmoid(x);
+    return sigmoid_of(x);
   } else if constexpr (F == Unary::exp) {
-    return std::exp(x);
+    return exp_of(x);
   } else if constexpr (F == Unary::log) {
     return T(1) / x;
   } else if constexpr (F == Unary::square) {
