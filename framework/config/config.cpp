@@ -1,6 +1,7 @@
 #include "framework/config/config.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -21,7 +22,7 @@ void merge(Value& into, Value from) {
   for (auto& [key, value] : from.members) {
     Value* present = into.find(key);
     if (!present) {
-      into.members.emplace_back(key, std::move(value));
+      into.members.push_back({key, std::move(value)});
     } else if (present->kind == Kind::table && value.kind == Kind::table) {
       merge(*present, std::move(value));
     } else {
@@ -54,7 +55,7 @@ class FileReader {
     merged.position = own.position;
     for (const std::string& name : names(*include)) merge(merged, included(*include, path, name));
     chain_.pop_back();
-    std::erase_if(own.members, [](const auto& member) { return member.first == "include"; });
+    std::erase_if(own.members, [](const auto& member) { return member.key == "include"; });
     merge(merged, std::move(own));
     return merged;
   }
@@ -64,16 +65,19 @@ class FileReader {
     if (include.kind == Kind::text) return {include.text};
     std::vector<std::string> names;
     for (const Value& item : include.items) names.push_back(item.text);
-    const bool all_text = std::all_of(include.items.begin(), include.items.end(), [](const Value& v) { return v.kind == Kind::text; });
+    const bool all_text =
+        std::all_of(include.items.begin(), include.items.end(), [](const Value& v) { return v.kind == Kind::text; });
     if (include.kind != Kind::list || !all_text)
-      throw ConfigError(str(include.position.text(), ": 'include' is ", include.described(), ", expected a file name or a list of them"));
+      throw ConfigError(str(include.position.text(), ": 'include' is ", include.described(),
+                            ", expected a file name or a list of them"));
     return names;
   }
 
   Value included(const Value& include, const std::string& from, const std::string& name) {
     const std::string path = (std::filesystem::path(from).parent_path() / name).lexically_normal().string();
     if (std::find(chain_.begin(), chain_.end(), path) != chain_.end())
-      throw ConfigError(str(include.position.text(), ": include goes round in a circle: ", detail::join(chain_, " -> "), " -> ", path));
+      throw ConfigError(str(include.position.text(), ": include goes round in a circle: ", detail::join(chain_, " -> "),
+                            " -> ", path));
     try {
       return read(path);
     } catch (const ConfigError& e) {
@@ -87,7 +91,8 @@ class FileReader {
 };
 
 bool is_setting_key(std::string_view part) {
-  return !part.empty() && std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
+  return !part.empty() &&
+         std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-'; });
 }
 
 Value setting_value(const Position& position, const std::string& text) {
@@ -95,10 +100,11 @@ Value setting_value(const Position& position, const std::string& text) {
   try {
     Value parsed = detail::parse_toml("", position.rank, "v = " + text);
     if (parsed.members.size() != 1) throw ConfigError(str(position.text(), ": expected one value"));
-    value = std::move(parsed.members.front().second);
+    value = std::move(parsed.members.front().value);
   } catch (const ConfigError&) {
     // A shell eats quotes, so a word that is no TOML value is a text: --set data.path=/data/beauty
-    if (text.empty() || std::string_view("\"'[{").find(text[0]) != std::string_view::npos || text.find('\n') != std::string::npos)
+    if (text.empty() || std::string_view("\"'[{").find(text[0]) != std::string_view::npos ||
+        text.find('\n') != std::string::npos)
       throw ConfigError(str(position.text(), ": '", text, "' is no TOML value"));
     value.kind = Kind::text;
     value.text = text;
@@ -111,18 +117,20 @@ Value setting_value(const Position& position, const std::string& text) {
 // The child of `at` that a part of a setting's key names; made where it is missing.
 Value& step_into(Value& at, const std::string& part, const std::string& so_far, const Position& position) {
   if (at.kind == Kind::list) {
-    const bool digits = part.size() < 6 && std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isdigit(c); });
+    const bool digits =
+        part.size() < 6 && std::all_of(part.begin(), part.end(), [](unsigned char c) { return std::isdigit(c); });
     const std::size_t index = digits ? std::stoul(part) : at.items.size();
     if (index >= at.items.size())
-      throw ConfigError(str(position.text(), ": '", so_far, "' is a list of ", at.items.size(), ", expected an index from 0, as in ", so_far,
-                            ".0.key"));
+      throw ConfigError(str(position.text(), ": '", so_far, "' is a list of ", at.items.size(),
+                            ", expected an index from 0, as in ", so_far, ".0.key"));
     return at.items[index];
   }
-  if (at.kind != Kind::table) throw ConfigError(str(position.text(), ": '", so_far, "' is ", at.described(), ", expected a table"));
+  if (at.kind != Kind::table)
+    throw ConfigError(str(position.text(), ": '", so_far, "' is ", at.described(), ", expected a table"));
   if (Value* present = at.find(part)) return *present;
-  Value& made = at.members.emplace_back(part, Value{}).second;
-  made.position = position;
-  return made;
+  at.members.push_back({part, Value{}});
+  at.members.back().value.position = position;
+  return at.members.back().value;
 }
 
 void apply_setting(Value& root, const std::string& setting, int rank) {
@@ -206,8 +214,10 @@ Section Config::section(const std::string& name) const {
   if (found->kind == Kind::table) return section_of(name, *found);
   if (found->is_table_list() && found->items.size() == 1) return section_of(name, found->items.front());
   if (found->is_table_list())
-    throw ConfigError(str(found->items[1].position.text(), ": [[", name, "]] is given ", found->items.size(), " times, expected one [", name, "]"));
-  throw ConfigError(str(found->position.text(), ": '", name, "' is ", found->described(), ", expected a section [", name, "]"));
+    throw ConfigError(str(found->items[1].position.text(), ": [[", name, "]] is given ", found->items.size(),
+                          " times, expected one [", name, "]"));
+  throw ConfigError(
+      str(found->position.text(), ": '", name, "' is ", found->described(), ", expected a section [", name, "]"));
 }
 
 Section Config::section_or_empty(const std::string& name) const {
@@ -227,7 +237,7 @@ std::vector<Section> Config::sections(const std::string& name) const {
 
 std::vector<std::string> Config::top_level() const {
   std::vector<std::string> names;
-  for (const auto& member : impl_of(impl_).root.members) names.push_back(member.first);
+  for (const auto& member : impl_of(impl_).root.members) names.push_back(member.key);
   return names;
 }
 
@@ -240,7 +250,8 @@ std::string Config::where(const std::string& key) const {
 std::string Config::text(const std::string& key, const std::string& otherwise) const {
   const Value* found = detail::find_path(impl_of(impl_).root, key);
   if (!found) return otherwise;
-  if (found->kind != Kind::text) throw ConfigError(str(found->position.text(), ": '", key, "' is ", found->described(), ", expected a text"));
+  if (found->kind != Kind::text)
+    throw ConfigError(str(found->position.text(), ": '", key, "' is ", found->described(), ", expected a text"));
   return found->text;
 }
 
@@ -249,9 +260,11 @@ std::vector<std::string> Config::texts(const std::string& key) const {
   if (!found) return {};
   std::vector<std::string> texts;
   for (const Value& item : found->items) texts.push_back(item.text);
-  const bool all_text = std::all_of(found->items.begin(), found->items.end(), [](const Value& v) { return v.kind == Kind::text; });
+  const bool all_text =
+      std::all_of(found->items.begin(), found->items.end(), [](const Value& v) { return v.kind == Kind::text; });
   if (found->kind != Kind::list || !all_text)
-    throw ConfigError(str(found->position.text(), ": '", key, "' is ", found->described(), ", expected a list of texts"));
+    throw ConfigError(
+        str(found->position.text(), ": '", key, "' is ", found->described(), ", expected a list of texts"));
   return texts;
 }
 

@@ -20,7 +20,9 @@ std::string one_of(const std::vector<std::string>& allowed) {
   return out;
 }
 
-std::string with_range(const char* what, const std::string& range) { return range == "any" ? what : str(what, ", ", range); }
+std::string with_range(const char* what, const std::string& range) {
+  return range == "any" ? what : str(what, ", ", range);
+}
 
 // Takes values out of a section and collects every problem on the way.
 class Reader final : public OptionVisitor {
@@ -61,16 +63,21 @@ class Reader final : public OptionVisitor {
   void choice(const char* key, std::string& value, const char* help, const std::vector<std::string>& allowed) override {
     const Value* found = find(key);
     if (!found) return;
-    const bool good = found->kind == Kind::text && std::find(allowed.begin(), allowed.end(), found->text) != allowed.end();
+    const bool good =
+        found->kind == Kind::text && std::find(allowed.begin(), allowed.end(), found->text) != allowed.end();
     if (good) value = found->text;
-    else wrong(*found, key, "one of " + one_of(allowed), help, found->kind == Kind::text ? suggestion(found->text, allowed) : "");
+    else
+      wrong(*found, key, "one of " + one_of(allowed), help,
+            found->kind == Kind::text ? suggestion(found->text, allowed) : "");
   }
 
-  void integers(const char* key, std::vector<std::int64_t>& value, const char* help, std::int64_t low, std::int64_t high) override {
-    list(key, help, with_range("an integer", range_text(low, high)), "a list of integers", value, [=](const Value& item, std::int64_t& out) {
-      out = item.integer;
-      return item.kind == Kind::integer && item.integer >= low && item.integer <= high;
-    });
+  void integers(const char* key, std::vector<std::int64_t>& value, const char* help, std::int64_t low,
+                std::int64_t high) override {
+    list(key, help, with_range("an integer", range_text(low, high)), "a list of integers", value,
+         [=](const Value& item, std::int64_t& out) {
+           out = item.integer;
+           return item.kind == Kind::integer && item.integer >= low && item.integer <= high;
+         });
   }
 
   void texts(const char* key, std::vector<std::string>& value, const char* help) override {
@@ -91,7 +98,8 @@ class Reader final : public OptionVisitor {
       problem(value.position, what + suggestion(key, names) + " (known: " + detail::join(names) + ")");
     }
     if (problems_.empty()) return;
-    std::stable_sort(problems_.begin(), problems_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::stable_sort(problems_.begin(), problems_.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<std::string> texts;
     for (auto& [position, text] : problems_) texts.push_back(position.text() + ": " + text);
     throw ConfigError(std::move(texts));
@@ -104,7 +112,8 @@ class Reader final : public OptionVisitor {
   }
 
   template <class T, class Take>
-  void list(const char* key, const char* help, const std::string& element, const char* whole, std::vector<T>& value, const Take& take) {
+  void list(const char* key, const char* help, const std::string& element, const char* whole, std::vector<T>& value,
+            const Take& take) {
     const Value* found = find(key);
     if (!found) return;
     if (found->kind != Kind::list) return wrong(*found, key, whole, help);
@@ -118,8 +127,10 @@ class Reader final : public OptionVisitor {
     if (good) value = std::move(taken);
   }
 
-  void wrong(const Value& found, const std::string& key, const std::string& expected, const char* help, const std::string& more = "") {
-    problem(found.position, str("'", key, "' in [", section_.name, "] is ", found.described(), ", expected ", expected, " (", help, ")", more));
+  void wrong(const Value& found, const std::string& key, const std::string& expected, const char* help,
+             const std::string& more = "") {
+    problem(found.position, str("'", key, "' in [", section_.name, "] is ", found.described(), ", expected ", expected,
+                                " (", help, ")", more));
   }
   void problem(const Position& position, std::string text) { problems_.emplace_back(position, std::move(text)); }
 
@@ -147,7 +158,8 @@ class Describer final : public OptionVisitor {
   void choice(const char* key, std::string& value, const char* help, const std::vector<std::string>& allowed) override {
     lines_.push_back({key, "choice", detail::quoted(value), one_of(allowed), help});
   }
-  void integers(const char* key, std::vector<std::int64_t>& value, const char* help, std::int64_t low, std::int64_t high) override {
+  void integers(const char* key, std::vector<std::int64_t>& value, const char* help, std::int64_t low,
+                std::int64_t high) override {
     std::vector<std::string> words;
     for (const std::int64_t v : value) words.push_back(std::to_string(v));
     lines_.push_back({key, "integers", "[" + detail::join(words) + "]", range_text(low, high), help});
@@ -168,6 +180,8 @@ std::unique_ptr<OptionVisitor> Section::make_reader(const std::vector<std::strin
 
 void Section::finish(OptionVisitor& reader) const { static_cast<Reader&>(reader).finish(); }
 
-std::unique_ptr<OptionVisitor> make_describer(std::vector<OptionHelp>& lines) { return std::make_unique<Describer>(lines); }
+std::unique_ptr<OptionVisitor> make_describer(std::vector<OptionHelp>& lines) {
+  return std::make_unique<Describer>(lines);
+}
 
 }  // namespace tessera

@@ -27,10 +27,10 @@ struct Converter {
 
   void fill(Value& value, const toml::table& table) const {
     value.kind = Value::Kind::table;
-    for (auto&& [key, node] : table) value.members.emplace_back(std::string(key.str()), convert(node, at(key.source())));
+    for (auto&& [key, node] : table) value.members.push_back({std::string(key.str()), convert(node, at(key.source()))});
     // toml++ sorts keys by name; people read them in file order.
     std::stable_sort(value.members.begin(), value.members.end(),
-                     [](const auto& a, const auto& b) { return a.second.position < b.second.position; });
+                     [](const auto& a, const auto& b) { return a.value.position < b.value.position; });
   }
   void fill(Value& value, const toml::array& array) const {
     value.kind = Value::Kind::list;

@@ -5,7 +5,8 @@ namespace tessera {
 
 using Kind = detail::Value::Kind;
 
-ConfigError::ConfigError(std::vector<std::string> problems) : Error(detail::join(problems, "\n")), problems_(std::move(problems)) {}
+ConfigError::ConfigError(std::vector<std::string> problems)
+    : Error(detail::join(problems, "\n")), problems_(std::move(problems)) {}
 ConfigError::~ConfigError() = default;
 
 Section::Section(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -34,7 +35,7 @@ bool Section::has(std::string_view key) const { return impl_->table.find(key) !=
 
 std::vector<std::string> Section::keys() const {
   std::vector<std::string> keys;
-  for (const auto& member : impl_->table.members) keys.push_back(member.first);
+  for (const auto& member : impl_->table.members) keys.push_back(member.key);
   return keys;
 }
 
@@ -46,6 +47,8 @@ std::string Section::text(std::string_view key) const {
   return found->text;
 }
 
-void Section::fail(std::string_view key, const std::string& text) const { throw ConfigError(str(where(key), ": ", text)); }
+void Section::fail(std::string_view key, const std::string& text) const {
+  throw ConfigError(str(where(key), ": ", text));
+}
 
 }  // namespace tessera

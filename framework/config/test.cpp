@@ -69,7 +69,8 @@ class ConfigFiles : public ::testing::Test {
 
 TEST(Section, ReadsEveryType) {
   const auto o = Section::parse("tokenizer",
-                                "plugin = 'x'\nwidth = 32\nitems = 5_000_000_000\ndropout = 0\nshuffle = true\npath = 'a b'\npooling = 'sum'\n"
+                                "plugin = 'x'\nwidth = 32\nitems = 5_000_000_000\ndropout = 0\nshuffle = true\npath = "
+                                "'a b'\npooling = 'sum'\n"
                                 "layers = [1, 9]\nfields = []\n")
                      .read<Options>();
   EXPECT_EQ(o.width, 32);
@@ -89,33 +90,47 @@ TEST(Section, DefaultsWhereNothingIsSaid) {
 }
 
 TEST(Section, TellsEveryProblemInReadingOrder) {
-  EXPECT_EQ(read_error("widht = 3\n  dropout = \"high\"\nitems = -1\npooling = 'maen'\nlayers = [1, 'x', 10]\nshuffle = 1\nx = 2024-01-02"),
-            "tokenizer:1:1: unknown key 'widht' in [tokenizer]; did you mean 'width'? (known: plugin, width, items, dropout, shuffle, path, "
-            "pooling, layers, fields)\n"
-            "tokenizer:2:3: 'dropout' in [tokenizer] is the text \"high\", expected a number, 0 to 0.9 (drop probability)\n"
-            "tokenizer:3:1: 'items' in [tokenizer] is the integer -1, expected an integer, 0 or more (items in all)\n"
-            "tokenizer:4:1: 'pooling' in [tokenizer] is the text \"maen\", expected one of \"mean\", \"sum\" (how tokens are joined); did you "
-            "mean 'mean'?\n"
-            "tokenizer:5:14: 'layers[1]' in [tokenizer] is the text \"x\", expected an integer, 1 to 9 (blocks a stage)\n"
-            "tokenizer:5:19: 'layers[2]' in [tokenizer] is the integer 10, expected an integer, 1 to 9 (blocks a stage)\n"
-            "tokenizer:6:1: 'shuffle' in [tokenizer] is the integer 1, expected true or false (permute the rows)\n"
-            "tokenizer:7:1: unknown key 'x' in [tokenizer] (known: plugin, width, items, dropout, shuffle, path, pooling, layers, fields)");
+  EXPECT_EQ(
+      read_error("widht = 3\n  dropout = \"high\"\nitems = -1\npooling = 'maen'\nlayers = [1, 'x', 10]\nshuffle = 1\nx "
+                 "= 2024-01-02"),
+      "tokenizer:1:1: unknown key 'widht' in [tokenizer]; did you mean 'width'? (known: plugin, width, items, dropout, "
+      "shuffle, path, "
+      "pooling, layers, fields)\n"
+      "tokenizer:2:3: 'dropout' in [tokenizer] is the text \"high\", expected a number, 0 to 0.9 (drop probability)\n"
+      "tokenizer:3:1: 'items' in [tokenizer] is the integer -1, expected an integer, 0 or more (items in all)\n"
+      "tokenizer:4:1: 'pooling' in [tokenizer] is the text \"maen\", expected one of \"mean\", \"sum\" (how tokens are "
+      "joined); did you "
+      "mean 'mean'?\n"
+      "tokenizer:5:14: 'layers[1]' in [tokenizer] is the text \"x\", expected an integer, 1 to 9 (blocks a stage)\n"
+      "tokenizer:5:19: 'layers[2]' in [tokenizer] is the integer 10, expected an integer, 1 to 9 (blocks a stage)\n"
+      "tokenizer:6:1: 'shuffle' in [tokenizer] is the integer 1, expected true or false (permute the rows)\n"
+      "tokenizer:7:1: unknown key 'x' in [tokenizer] (known: plugin, width, items, dropout, shuffle, path, pooling, "
+      "layers, fields)");
 }
 
 TEST(Section, RefusesWrongKinds) {
-  EXPECT_EQ(read_error("width = 1.0"), "tokenizer:1:1: 'width' in [tokenizer] is the number 1.0, expected an integer, 1 to 8192 (embedding width)");
-  EXPECT_EQ(read_error("dropout = nan"), "tokenizer:1:1: 'dropout' in [tokenizer] is the number nan, expected a number, 0 to 0.9 (drop probability)");
-  EXPECT_EQ(read_error("path = ['a']"), "tokenizer:1:1: 'path' in [tokenizer] is the list [\"a\"], expected a text (file to read)");
-  EXPECT_EQ(read_error("layers = 3"), "tokenizer:1:1: 'layers' in [tokenizer] is the integer 3, expected a list of integers (blocks a stage)");
-  EXPECT_EQ(read_error("fields = [1]"), "tokenizer:1:11: 'fields[0]' in [tokenizer] is the integer 1, expected a text (text fields)");
-  EXPECT_EQ(read_error("path = 2024-01-02"), "tokenizer:1:1: 'path' in [tokenizer] is the date 2024-01-02, expected a text (file to read)");
+  EXPECT_EQ(
+      read_error("width = 1.0"),
+      "tokenizer:1:1: 'width' in [tokenizer] is the number 1.0, expected an integer, 1 to 8192 (embedding width)");
+  EXPECT_EQ(
+      read_error("dropout = nan"),
+      "tokenizer:1:1: 'dropout' in [tokenizer] is the number nan, expected a number, 0 to 0.9 (drop probability)");
+  EXPECT_EQ(read_error("path = ['a']"),
+            "tokenizer:1:1: 'path' in [tokenizer] is the list [\"a\"], expected a text (file to read)");
+  EXPECT_EQ(read_error("layers = 3"),
+            "tokenizer:1:1: 'layers' in [tokenizer] is the integer 3, expected a list of integers (blocks a stage)");
+  EXPECT_EQ(read_error("fields = [1]"),
+            "tokenizer:1:11: 'fields[0]' in [tokenizer] is the integer 1, expected a text (text fields)");
+  EXPECT_EQ(read_error("path = 2024-01-02"),
+            "tokenizer:1:1: 'path' in [tokenizer] is the date 2024-01-02, expected a text (file to read)");
 }
 
 TEST(Section, TablesInsideAreAllowedByNameAlone) {
   const Section section = Section::parse("data", "width = 3\n[files]\ntext = 'a.npy'");
   EXPECT_EQ(section.read<Options>({"files"}).width, 3);
   EXPECT_EQ(error_of([&] { section.read<Options>({"fires"}); }),
-            "data:2:2: unknown section [data.files]; did you mean 'fires'? (known: plugin, width, items, dropout, shuffle, path, pooling, layers, "
+            "data:2:2: unknown section [data.files]; did you mean 'fires'? (known: plugin, width, items, dropout, "
+            "shuffle, path, pooling, layers, "
             "fields, fires)");
 }
 
@@ -124,13 +139,15 @@ TEST(Section, TextAndWhere) {
   EXPECT_EQ(section.plugin(), "flat");
   EXPECT_EQ(section.where("plugin"), "model:2:3");
   EXPECT_EQ(section.keys(), (std::vector<std::string>{"plugin", "width"}));
-  EXPECT_EQ(error_of([&] { section.text("width"); }), "model:3:1: 'width' in [model] is the integer 3, expected a text");
+  EXPECT_EQ(error_of([&] { section.text("width"); }),
+            "model:3:1: 'width' in [model] is the integer 3, expected a text");
   EXPECT_EQ(error_of([&] { section.fail("width", "not a multiple of heads"); }), "model:3:1: not a multiple of heads");
   EXPECT_EQ(error_of([] { Section::empty("head").plugin(); }), "[head]: [head] has no 'plugin'");
 }
 
 TEST_F(ConfigFiles, MergeKeepsThePlaceOfEachKey) {
-  write("a.toml", "name = 'one'\n[model]\nplugin = 'x'\nwidth = 0\n[[featurizer]]\nwidth = 1\n[[featurizer]]\nwidth = 2\n");
+  write("a.toml",
+        "name = 'one'\n[model]\nplugin = 'x'\nwidth = 0\n[[featurizer]]\nwidth = 1\n[[featurizer]]\nwidth = 2\n");
   write("b.toml", "\n[model]\n dropout = 5\n[[featurizer]]\nwidth = 3\n");
   const Config config = Config::load({"a.toml", "b.toml"}, {"model.shuffle=3", "model.pooling=sum", "run.threads = 2"});
   EXPECT_EQ(config.section("model").where(), "a.toml:2:2");
@@ -145,20 +162,24 @@ TEST_F(ConfigFiles, MergeKeepsThePlaceOfEachKey) {
 }
 
 TEST_F(ConfigFiles, Settings) {
-  write("a.toml", "[data]\nplugin = 'x'\n[data.files]\ntext = 'a'\n[[featurizer]]\nwidth = 1\n[[featurizer]]\nwidth = 2\n");
-  const Config config =
-      Config::load({"a.toml"}, {"featurizer.1.width=7", "data.files.text=\"b\"", "data.path=/x/y z", "data.layers=[1,2]", "data.items=3"});
+  write("a.toml",
+        "[data]\nplugin = 'x'\n[data.files]\ntext = 'a'\n[[featurizer]]\nwidth = 1\n[[featurizer]]\nwidth = 2\n");
+  const Config config = Config::load({"a.toml"}, {"featurizer.1.width=7", "data.files.text=\"b\"", "data.path=/x/y z",
+                                                  "data.layers=[1,2]", "data.items=3"});
   EXPECT_EQ(config.sections("featurizer")[1].read<Options>().width, 7);
   EXPECT_EQ(config.section("data.files").text("text"), "b");
   const auto options = config.section("data").read<Options>({"files"});
   EXPECT_EQ(options.path, "/x/y z");
   EXPECT_EQ(options.layers.size(), 2u);
-  const auto setting_error = [](const std::string& setting) { return error_of([&] { Config::load({"a.toml"}, {setting}); }); };
+  const auto setting_error = [](const std::string& setting) {
+    return error_of([&] { Config::load({"a.toml"}, {setting}); });
+  };
   EXPECT_EQ(setting_error("width"), "--set width: expected section.key=value");
   EXPECT_EQ(setting_error("a..b=1"), "--set a..b=1: expected section.key=value");
   EXPECT_EQ(setting_error("data.width=[1"), "--set data.width=[1: '[1' is no TOML value");
   EXPECT_EQ(setting_error("data.width="), "--set data.width=: '' is no TOML value");
-  EXPECT_EQ(setting_error("data.plugin.x=1"), "--set data.plugin.x=1: 'data.plugin' is the text \"x\", expected a table");
+  EXPECT_EQ(setting_error("data.plugin.x=1"),
+            "--set data.plugin.x=1: 'data.plugin' is the text \"x\", expected a table");
   EXPECT_EQ(setting_error("featurizer.width=1"),
             "--set featurizer.width=1: 'featurizer' is a list of 2, expected an index from 0, as in featurizer.0.key");
 }
@@ -175,11 +196,14 @@ TEST_F(ConfigFiles, IncludeIsOverriddenByTheFileItself) {
 TEST_F(ConfigFiles, IncludeProblems) {
   write("a.toml", "include = 'b.toml'\n");
   write("b.toml", "\ninclude = ['a.toml']\n");
-  EXPECT_EQ(error_of([] { Config::load({"a.toml"}); }), "b.toml:2:1: include goes round in a circle: a.toml -> b.toml -> a.toml");
+  EXPECT_EQ(error_of([] { Config::load({"a.toml"}); }),
+            "b.toml:2:1: include goes round in a circle: a.toml -> b.toml -> a.toml");
   write("c.toml", "include = 'none.toml'\n");
-  EXPECT_EQ(error_of([] { Config::load({"c.toml"}); }), "c.toml:1:1: included file none.toml: cannot be read: No such file or directory");
+  EXPECT_EQ(error_of([] { Config::load({"c.toml"}); }),
+            "c.toml:1:1: included file none.toml: cannot be read: No such file or directory");
   write("d.toml", "include = 3\n");
-  EXPECT_EQ(error_of([] { Config::load({"d.toml"}); }), "d.toml:1:1: 'include' is the integer 3, expected a file name or a list of them");
+  EXPECT_EQ(error_of([] { Config::load({"d.toml"}); }),
+            "d.toml:1:1: 'include' is the integer 3, expected a file name or a list of them");
   write("e.toml", "include = 'f.toml'\n");
   write("f.toml", "x = \n");
   EXPECT_TRUE(error_of([] { Config::load({"e.toml"}); }).starts_with("f.toml:1:5: not TOML: "));
@@ -190,13 +214,17 @@ TEST_F(ConfigFiles, UnreadableFilesAreToldTogether) {
   std::filesystem::create_directories("folder.toml");
   const std::string error = error_of([] { Config::load({"a.toml", "none.toml", "folder.toml"}, {"x"}); });
   EXPECT_TRUE(error.starts_with("a.toml:1:5: not TOML: ")) << error;
-  EXPECT_TRUE(error.ends_with("\nnone.toml: cannot be read: No such file or directory\nfolder.toml: is a folder, expected a TOML file")) << error;
+  EXPECT_TRUE(error.ends_with(
+      "\nnone.toml: cannot be read: No such file or directory\nfolder.toml: is a folder, expected a TOML file"))
+      << error;
 }
 
 TEST(Config, Sections) {
-  const Config config = Config::parse("t.toml", "x = 1\nplugins = ['a']\n[tokeniser]\n[data.files]\n[[head]]\n[[head]]\n[[model]]\nwidth = 2\n");
-  EXPECT_EQ(error_of([&] { config.section("tokenizer"); }),
-            "t.toml: section [tokenizer] is missing; did you mean 'tokeniser'? (present: tokeniser, data, head, model)");
+  const Config config = Config::parse(
+      "t.toml", "x = 1\nplugins = ['a']\n[tokeniser]\n[data.files]\n[[head]]\n[[head]]\n[[model]]\nwidth = 2\n");
+  EXPECT_EQ(
+      error_of([&] { config.section("tokenizer"); }),
+      "t.toml: section [tokenizer] is missing; did you mean 'tokeniser'? (present: tokeniser, data, head, model)");
   EXPECT_EQ(error_of([&] { config.section("x"); }), "t.toml:1:1: 'x' is the integer 1, expected a section [x]");
   EXPECT_EQ(error_of([&] { config.section("head"); }), "t.toml:6:1: [[head]] is given 2 times, expected one [head]");
   EXPECT_EQ(config.section("model").read<Options>().width, 2);
@@ -215,8 +243,10 @@ TEST(Config, Sections) {
 
 TEST(Config, WritesWhatItReads) {
   const std::string text =
-      "name = \"a \\\"b\\\" \\\\ \\n \\u0001 é\"\nx = 0.1\nwhole = 3.0\nbig = 1e+300\nday = 2024-01-02\nmixed = [1, \"two\", {a = true}]\n\"odd key\" = 1\n\n"
-      "[model]\nplugin = \"flat\"\n\n[model.deep]\nk = 1\n\n[[featurizer]]\nplugin = \"a\"\n\n[[featurizer]]\nplugin = \"b\"\n";
+      "name = \"a \\\"b\\\" \\\\ \\n \\u0001 é\"\nx = 0.1\nwhole = 3.0\nbig = 1e+300\nday = 2024-01-02\nmixed = [1, "
+      "\"two\", {a = true}]\n\"odd key\" = 1\n\n"
+      "[model]\nplugin = \"flat\"\n\n[model.deep]\nk = 1\n\n[[featurizer]]\nplugin = \"a\"\n\n[[featurizer]]\nplugin = "
+      "\"b\"\n";
   const std::string once = Config::parse("t", text).toml();
   EXPECT_EQ(once, text);
   EXPECT_EQ(Config().toml(), "");
@@ -226,7 +256,8 @@ TEST(Options, HelpLines) {
   const auto lines = describe_options<Options>();
   ASSERT_EQ(lines.size(), 8u);
   const auto line = [&](int i) {
-    return lines[i].key + "|" + lines[i].type + "|" + lines[i].default_value + "|" + lines[i].range + "|" + lines[i].help;
+    return lines[i].key + "|" + lines[i].type + "|" + lines[i].default_value + "|" + lines[i].range + "|" +
+           lines[i].help;
   };
   EXPECT_EQ(line(0), "width|integer|64|1 to 8192|embedding width");
   EXPECT_EQ(line(1), "items|integer|0|0 or more|items in all");

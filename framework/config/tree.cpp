@@ -63,7 +63,7 @@ const Value* Value::find(std::string_view key) const {
   return nullptr;
 }
 
-Value* Value::find(std::string_view key) { return const_cast<Value*>(std::as_const(*this).find(key)); }
+Value* Value::find(std::string_view key) { return const_cast<Value*>(static_cast<const Value*>(this)->find(key)); }
 
 bool Value::is_table_list() const {
   return kind == Kind::list && !items.empty() &&
@@ -87,7 +87,8 @@ std::string Value::literal() const {
   std::string out;
   switch (kind) {
     case Kind::table:
-      for (const auto& [key, value] : members) out += (out.empty() ? "" : ", ") + key_text(key) + " = " + value.literal();
+      for (const auto& [key, value] : members)
+        out += (out.empty() ? "" : ", ") + key_text(key) + " = " + value.literal();
       return "{" + out + "}";
     case Kind::list:
       for (const Value& item : items) out += (out.empty() ? "" : ", ") + item.literal();
@@ -162,7 +163,8 @@ std::string to_toml(const Value& root) {
 std::string range_text(std::int64_t low, std::int64_t high) {
   using Limits = std::numeric_limits<std::int64_t>;
   using Narrow = std::numeric_limits<std::int32_t>;  // an int option's "no limit"
-  return range_of<std::int64_t>(low, high, low == Limits::min() || low == Narrow::min(), high == Limits::max() || high == Narrow::max(),
+  return range_of<std::int64_t>(low, high, low == Limits::min() || low == Narrow::min(),
+                                high == Limits::max() || high == Narrow::max(),
                                 [](std::int64_t v) { return std::to_string(v); });
 }
 

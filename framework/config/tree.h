@@ -4,11 +4,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-// The merged configuration as a plain tree, private to this room. toml++ parses; this tree keeps what a merge must not lose:
-// the order of keys and the file, line and column of each.
+// The merged configuration as a plain tree, private to this room. toml++ parses; this tree keeps what a merge must not
+// lose: the order of keys and the file, line and column of each.
 namespace tessera::detail {
 
 struct Position {
@@ -16,9 +15,11 @@ struct Position {
   int line = 0, column = 0;                 // 0: the file as a whole
   int rank = 0;                             // which file of the run, so that problems come in reading order
 
-  std::string text() const;                 // "tiger.toml:12:3"
+  std::string text() const;  // "tiger.toml:12:3"
 };
 bool operator<(const Position& a, const Position& b);
+
+struct Member;
 
 struct Value {
   enum class Kind { table, list, text, integer, number, boolean, date };
@@ -28,14 +29,19 @@ struct Value {
   std::int64_t integer = 0;
   double number = 0;
   bool boolean = false;
-  std::vector<Value> items;                            // list
-  std::vector<std::pair<std::string, Value>> members;  // table, in file order
+  std::vector<Value> items;     // list
+  std::vector<Member> members;  // table, in file order
 
   const Value* find(std::string_view key) const;  // null where it is missing
   Value* find(std::string_view key);
-  bool is_table_list() const;   // [[name]]
+  bool is_table_list() const;     // [[name]]
   std::string described() const;  // "the integer 3", "the string \"x\"", "a table"
   std::string literal() const;    // as TOML on one line
+};
+
+struct Member {
+  std::string key;
+  Value value;
 };
 
 // Throws ConfigError "name:line:column: ..." for text that is no TOML.

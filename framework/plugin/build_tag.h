@@ -13,6 +13,14 @@
 #define TESSERA_SANITIZER "address"
 #elif defined(__SANITIZE_THREAD__)
 #define TESSERA_SANITIZER "thread"
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TESSERA_SANITIZER "address"
+#elif __has_feature(thread_sanitizer)
+#define TESSERA_SANITIZER "thread"
+#else
+#define TESSERA_SANITIZER "none"
+#endif
 #else
 #define TESSERA_SANITIZER "none"
 #endif

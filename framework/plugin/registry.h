@@ -11,6 +11,8 @@
 
 namespace tessera {
 
+class Loader;
+
 // A plugin that cannot be found, loaded or trusted, or that failed. Names the plugin, its file and the call.
 class TESSERA_API PluginError : public Error {
  public:
@@ -19,11 +21,11 @@ class TESSERA_API PluginError : public Error {
 };
 
 // Components by role and name. Role::kRole is "data", "featurizer", "tokenizer", "model" or "head".
-// A component that is not known yet is looked up as <name>.so in the plugin folders (loader.h) and loaded.
+// A component that is not known yet is looked up as <name>.so in the plugin folders (loader.h) and loaded. Not thread-safe.
 class TESSERA_API Registry {
  public:
   struct Component {
-    std::string role, name, summary, plugin, file;
+    std::string role, name, summary, plugin, version, file;  // plugin, version and file: empty where the program itself adds it
     std::vector<OptionHelp> options;
     std::function<std::shared_ptr<void>(const Section&)> make;  // holds a Role*
   };
@@ -31,7 +33,7 @@ class TESSERA_API Registry {
   // Called by a plugin's register function; throws PluginError for a duplicate name, telling both files.
   template <class Role, class Options>
   void add(const std::string& name, const std::string& summary, std::unique_ptr<Role> (*make)(const Options&, const Section&)) {
-    add({Role::kRole, name, summary, "", "", describe_options<Options>(), [make](const Section& section) {
+    add({Role::kRole, name, summary, "", "", "", describe_options<Options>(), [make](const Section& section) {
            std::shared_ptr<Role> made = make(section.read<Options>(), section);
            return std::shared_ptr<void>(std::move(made));
          }});
@@ -49,11 +51,16 @@ class TESSERA_API Registry {
 
  private:
   friend class Loader;
+  struct Source {  // the plugin that registers just now
+    std::string plugin, version, file;
+  };
   void add(Component component);
   std::shared_ptr<void> create(const char* role, const Section& section);
+  [[noreturn]] void refuse_unknown(const std::string& role, const std::string& name, const Section& section) const;
+
   std::map<std::string, std::map<std::string, Component>> components_;
-  std::string loading_plugin_, loading_file_;
-  std::function<bool(const std::string& name)> load_missing_;  // set by the Loader
+  Source source_;
+  Loader* loader_ = nullptr;  // the latest; a Loader outlives the registry's create() calls
 };
 
 }  // namespace tessera
