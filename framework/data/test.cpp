@@ -1,5 +1,3 @@
-#include "framework/data/batches.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "framework/data/batches.h"
 #include "framework/data/dataset.h"
 #include "framework/data/rejects.h"
 #include "framework/data/split.h"

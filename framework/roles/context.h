@@ -12,12 +12,15 @@
 
 namespace tessera {
 
+class Rejects;
+
 // What a long-running call may use: seed, words for the user, a request to stop. Borrowed by the callee for the call alone.
 struct FitContext {
   std::uint64_t seed = 1;
   std::function<void(const std::string& line)> say = [](const std::string&) {};              // one line for the log
   std::function<void(double done, const std::string& what)> progress = [](double, const std::string&) {};  // done: 0 .. 1
   std::function<bool()> stop = [] { return false; };  // Ctrl-C: leave by throwing Stopped
+  Rejects* rejects = nullptr;  // where featurizers count bad records when the user said --skip-bad; null: they throw
 };
 
 // A long-running call left because FitContext::stop said so.
