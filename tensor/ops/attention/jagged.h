@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "tensor/core/tensor.h"
@@ -51,12 +52,28 @@ struct PrefixMask {
   std::int64_t first_query(std::int64_t key) const { return causal && key > shift() ? key - shift() : 0; }
 };
 
+// A checked call of extend_attention: C continuations of `rows` rows each, the last `queries` of which ask.
+struct SharedPast {
+  Tensor q, own_k, own_v, past_k, past_v;
+  std::int64_t rows = 1, queries = 1;
+  std::vector<std::int64_t> past_offset;
+  std::vector<std::int32_t> row;  // the history of each continuation
+  int heads = 1;
+  std::int64_t key_width = 0, value_width = 0;
+  double scale = 1.0, rope_base = 0.0;
+  Tensor bias;
+  cpu::DistanceTable distances;
+};
+
 namespace cpu {
 // log_sum: (Nq, H), log sum exp of each row's scores.
 void attention_forward(const JaggedAttention& call, Tensor& y, Tensor& log_sum);
 // Overwrites the rows of every sequence in dq, dk, dv, and dbias where it is not empty.
 void attention_backward(const JaggedAttention& call, const Tensor& y, const Tensor& log_sum, const Tensor& dy, const Columns& dq,
                         const Columns& dk, const Columns& dv, Tensor& dbias);
+void extend_attention(const SharedPast& call, Tensor& y);
+void rotate_keys(const Tensor& k, std::span<const std::int64_t> offset, std::span<const std::int64_t> start, int heads, double rope_base,
+                 Tensor& y);
 }  // namespace cpu
 
 }  // namespace tessera
