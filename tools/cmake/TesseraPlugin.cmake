@@ -1,6 +1,7 @@
 # tessera_add_plugin(<name> <sources>...): a plugin, <build>/lib/tessera/plugins/<name>.so.
 # The same call inside the tree and in a stand-alone project (find_package(tessera)). Tests beside the sources
 # (test.cpp, *_test.cpp) become the program plugin_<name>_tests when the tree's own tests are on.
+# Load it with `tessera --plugin-dir <build>/lib/tessera/plugins`, or name that folder in TESSERA_PLUGIN_PATH.
 function(tessera_add_plugin name)
   add_library(tessera_plugin_${name} MODULE ${ARGN})
   target_link_libraries(tessera_plugin_${name} PRIVATE tessera::framework)
@@ -13,7 +14,8 @@ function(tessera_add_plugin name)
     LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib/tessera/plugins)
   target_link_options(tessera_plugin_${name} PRIVATE -Wl,--no-undefined)
   if(DEFINED TESSERA_PLUGIN_DIR)
-    set_target_properties(tessera_plugin_${name} PROPERTIES INSTALL_RPATH "$ORIGIN/../..")
+    cmake_path(RELATIVE_PATH CMAKE_INSTALL_LIBDIR BASE_DIRECTORY ${TESSERA_PLUGIN_DIR} OUTPUT_VARIABLE libraries)
+    set_target_properties(tessera_plugin_${name} PROPERTIES INSTALL_RPATH "$ORIGIN/${libraries}")
     install(TARGETS tessera_plugin_${name} LIBRARY DESTINATION ${TESSERA_PLUGIN_DIR})
   endif()
   if(COMMAND tessera_add_tests)

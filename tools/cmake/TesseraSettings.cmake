@@ -18,7 +18,7 @@ endif()
 include(GNUInstallDirs)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
-set(TESSERA_PLUGIN_DIR ${CMAKE_INSTALL_LIBDIR}/tessera/plugins)
+set(TESSERA_PLUGIN_DIR lib/tessera/plugins)  # beside the program, where the loader looks, whatever the library folder is called
 set(CMAKE_INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
 
 find_package(Threads REQUIRED)
