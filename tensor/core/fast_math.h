@@ -7,10 +7,10 @@
 namespace tessera::detail {
 
 // exp, erf and what builds on them without branches or calls in f32, so that loops over them vectorise; in f64 the standard
-// functions. Private to kernels.
+// functions. Always inlined: one call left in a loop makes all of it scalar. Private to kernels.
 
 // Relative error below 2e-7; 0 below the smallest normal number, infinity above the largest, NaN stays NaN.
-inline float fast_exp(float x) {
+[[gnu::always_inline]] inline float fast_exp(float x) {
   constexpr float kLow = -87.33654f, kHigh = 88.72284f;
   const float inside = x < kLow ? kLow : (x > kHigh ? kHigh : x);
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
@@ -30,7 +30,7 @@ inline float fast_exp(float x) {
 inline double fast_exp(double x) { return std::exp(x); }
 
 // erf with exp(-x^2) at hand: 1 - exp(-x^2) P(1 / (1 + 0.39 |x|)). Absolute error below 3e-7.
-inline float erf_from_exp(float x, float exp_minus_x2) {
+[[gnu::always_inline]] inline float erf_from_exp(float x, float exp_minus_x2) {
   const float a = x < 0.0f ? -x : x;
   const float t = 1.0f / (1.0f + 0.39f * a);
   float p = -0.2275371911f;
@@ -45,13 +45,13 @@ inline float erf_from_exp(float x, float exp_minus_x2) {
 inline double erf_from_exp(double x, double) { return std::erf(x); }
 
 template <class T>
-T fast_sigmoid(T x) {
+[[gnu::always_inline]] inline T fast_sigmoid(T x) {
   return T(1) / (T(1) + fast_exp(-x));
 }
 
 // The absolute error is that of exp; 2 sigmoid(2x) - 1.
 template <class T>
-T fast_tanh(T x) {
+[[gnu::always_inline]] inline T fast_tanh(T x) {
   if constexpr (sizeof(T) == sizeof(double)) return std::tanh(x);
   return T(2) / (T(1) + fast_exp(T(-2) * x)) - T(1);
 }
@@ -62,7 +62,7 @@ struct Normal {
   T phi, density;
 };
 template <class T>
-Normal<T> fast_normal(T x) {
+[[gnu::always_inline]] inline Normal<T> fast_normal(T x) {
   constexpr T kSqrtHalf = T(0.70710678118654752440), kDensity = T(0.39894228040143267794);
   const T e = fast_exp(T(-0.5) * x * x);
   return {T(0.5) + T(0.5) * erf_from_exp(x * kSqrtHalf, e), kDensity * e};

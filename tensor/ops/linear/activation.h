@@ -11,48 +11,48 @@ namespace tessera::detail {
 // Each activation's value and slope at x, the value before it; in f32 free of branches, so that loops vectorise.
 struct None {
   template <class T>
-  static T value(T x) { return x; }
+  [[gnu::always_inline]] static T value(T x) { return x; }
   template <class T>
-  static T slope(T) { return T(1); }
+  [[gnu::always_inline]] static T slope(T) { return T(1); }
 };
 struct Relu {
   template <class T>
-  static T value(T x) { return x > T(0) ? x : T(0); }
+  [[gnu::always_inline]] static T value(T x) { return x > T(0) ? x : T(0); }
   template <class T>
-  static T slope(T x) { return x > T(0) ? T(1) : T(0); }
+  [[gnu::always_inline]] static T slope(T x) { return x > T(0) ? T(1) : T(0); }
 };
 struct Gelu {
   template <class T>
-  static T value(T x) { return x * fast_normal(x).phi; }
+  [[gnu::always_inline]] static T value(T x) { return x * fast_normal(x).phi; }
   template <class T>
-  static T slope(T x) {
+  [[gnu::always_inline]] static T slope(T x) {
     const Normal<T> n = fast_normal(x);
     return n.phi + x * n.density;
   }
 };
 struct Silu {
   template <class T>
-  static T value(T x) { return x * fast_sigmoid(x); }
+  [[gnu::always_inline]] static T value(T x) { return x * fast_sigmoid(x); }
   template <class T>
-  static T slope(T x) {
+  [[gnu::always_inline]] static T slope(T x) {
     const T s = fast_sigmoid(x);
     return s + x * s * (T(1) - s);
   }
 };
 struct Sigmoid {
   template <class T>
-  static T value(T x) { return fast_sigmoid(x); }
+  [[gnu::always_inline]] static T value(T x) { return fast_sigmoid(x); }
   template <class T>
-  static T slope(T x) {
+  [[gnu::always_inline]] static T slope(T x) {
     const T s = fast_sigmoid(x);
     return s * (T(1) - s);
   }
 };
 struct Tanh {
   template <class T>
-  static T value(T x) { return fast_tanh(x); }
+  [[gnu::always_inline]] static T value(T x) { return fast_tanh(x); }
   template <class T>
-  static T slope(T x) {
+  [[gnu::always_inline]] static T slope(T x) {
     const T t = fast_tanh(x);
     return T(1) - t * t;
   }
