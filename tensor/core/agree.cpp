@@ -18,7 +18,8 @@ void check_offset(const char* op, std::span<const std::int64_t> offset, std::int
   check(!offset.empty(), op, ": offset is empty, expected one number more than there are sequences");
   check(offset.front() == 0, op, ": offset starts at ", offset.front(), ", expected 0");
   for (std::size_t i = 1; i < offset.size(); ++i)
-    check(offset[i] >= offset[i - 1], op, ": offset[", i, "] is ", offset[i], ", less than the one before it, ", offset[i - 1]);
+    check(offset[i] >= offset[i - 1], op, ": offset[", i, "] is ", offset[i], ", less than the one before it, ",
+          offset[i - 1]);
   check(offset.back() == rows, op, ": offset ends at ", offset.back(), ", ", what, " has ", rows, " rows");
 }
 

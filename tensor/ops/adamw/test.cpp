@@ -19,7 +19,8 @@ AdamWTensor make(const Shape& shape, std::uint64_t seed, double decay, DType typ
 
 // The paper's lines, one number at a time.
 void naive(AdamWTensor& p, const AdamWStep& s) {
-  const double c1 = 1 - std::pow(s.beta1, static_cast<double>(s.step)), c2 = 1 - std::pow(s.beta2, static_cast<double>(s.step));
+  const double c1 = 1 - std::pow(s.beta1, static_cast<double>(s.step)),
+               c2 = 1 - std::pow(s.beta2, static_cast<double>(s.step));
   for (std::int64_t i = 0; i < p.value.numel(); ++i) {
     double &value = p.value.data<double>()[i], &m = p.first.data<double>()[i], &v = p.second.data<double>()[i];
     const double g = s.gradient_scale * p.gradient.data<double>()[i];
@@ -41,7 +42,8 @@ TEST(AdamW, FirstStepMovesByTheLearningRate) {  // m^ / sqrt(v^) is the gradient
 }
 
 TEST(AdamW, EqualsThePaper) {
-  std::vector<AdamWTensor> fused = {make({31, 7}, 1, 0.0), make({1}, 2, 0.3), make({0, 4}, 3, 0.0), make({70001}, 4, 0.01)};
+  std::vector<AdamWTensor> fused = {make({31, 7}, 1, 0.0), make({1}, 2, 0.3), make({0, 4}, 3, 0.0),
+                                    make({70001}, 4, 0.01)};
   std::vector<AdamWTensor> reference;
   for (const auto& p : fused)
     reference.push_back({p.value.clone(), p.gradient, p.first.clone(), p.second.clone(), p.weight_decay});
@@ -82,7 +84,8 @@ TEST(GlobalNorm, GoldenValues) {
 }
 
 TEST(GlobalNorm, InfinityAndNanPassThrough) {
-  const std::vector<Tensor> infinite = {Tensor::full({3}, 1), Tensor::full({3}, std::numeric_limits<double>::infinity())};
+  const std::vector<Tensor> infinite = {Tensor::full({3}, 1),
+                                        Tensor::full({3}, std::numeric_limits<double>::infinity())};
   EXPECT_TRUE(std::isinf(global_norm(infinite)));
   const std::vector<Tensor> nan = {Tensor::full({3}, NAN)};
   EXPECT_TRUE(std::isnan(global_norm(nan)));

@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::int64_t kTile = 16384;  // elements
 
-std::int64_t rows_a_tile(std::int64_t columns) { return std::max<std::int64_t>(1, kTile / std::max<std::int64_t>(1, columns)); }
+std::int64_t rows_a_tile(std::int64_t columns) {
+  return std::max<std::int64_t>(1, kTile / std::max<std::int64_t>(1, columns));
+}
 
 }  // namespace
 
@@ -54,7 +56,8 @@ void binary_forward(Binary f, const Tensor& a, const Tensor& b, Tensor& y) {
       const std::int64_t n = a.columns();
       parallel_rows(a.rows(), rows_a_tile(n), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t row = begin; row < end; ++row)
-          for (std::int64_t i = 0; i < n; ++i) to[row * n + i] = detail::value<decltype(tag)::value>(p[row * n + i], q[i]);
+          for (std::int64_t i = 0; i < n; ++i)
+            to[row * n + i] = detail::value<decltype(tag)::value>(p[row * n + i], q[i]);
       });
     });
   });

@@ -9,15 +9,13 @@
 namespace tessera {
 namespace {
 
-const char* name_of(Binary f) {
-  return f == Binary::add ? "add" : f == Binary::subtract ? "subtract" : "multiply";
-}
+const char* name_of(Binary f) { return f == Binary::add ? "add" : f == Binary::subtract ? "subtract" : "multiply"; }
 
 Tensor binary(Binary f, const Tensor& a, const Tensor& b) {
   const char* name = name_of(f);
   check_agree(name, "a", a, "b", b);
-  check(a.shape() == b.shape() || b.shape() == Shape{a.columns()}, name, ": a ", a.shape().text(), ", b ", b.shape().text(),
-        ": b must have a's shape or be (", a.columns(), ")");
+  check(a.shape() == b.shape() || b.shape() == Shape{a.columns()}, name, ": a ", a.shape().text(), ", b ",
+        b.shape().text(), ": b must have a's shape or be (", a.columns(), ")");
   Tensor y(a.shape(), a.dtype(), a.device());
   TESSERA_ON_DEVICE(name, a.device(), binary_forward(f, a, b, y));
   return y;

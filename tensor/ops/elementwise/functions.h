@@ -35,7 +35,8 @@ struct NormalOf {
 };
 template <class T>
 TESSERA_HOST_DEVICE inline NormalOf<T> normal_of(T x) {
-  return {T(0.5) * (T(1) + std::erf(x * T(0.70710678118654752440))), T(0.39894228040143267794) * std::exp(T(-0.5) * x * x)};
+  return {T(0.5) * (T(1) + std::erf(x * T(0.70710678118654752440))),
+          T(0.39894228040143267794) * std::exp(T(-0.5) * x * x)};
 }
 #else
 template <class T>

@@ -91,15 +91,18 @@ TEST(ElementwiseGrad, Binary) {
     }
     EXPECT_LT(gradcheck([](const auto& x) { return multiply(x[0], x[0]); }, {random_f64(shape, 3)}), 1e-8);
     EXPECT_LT(gradcheck([](const auto& x) { return scale(x[0], -2.5); }, {random_f64(shape, 3)}), 1e-8);
-    EXPECT_LT(gradcheck([](const auto& x) { return scale_rows(x[0], x[1]); }, {random_f64(shape, 3), random_f64({shape.rows()}, 4)}),
+    EXPECT_LT(gradcheck([](const auto& x) { return scale_rows(x[0], x[1]); },
+                        {random_f64(shape, 3), random_f64({shape.rows()}, 4)}),
               1e-8);
   }
 }
 
 TEST(ElementwiseGrad, Unary) {
   for (const Shape& shape : {Shape{4, 7}, Shape{1, 1}, Shape{13}}) {
-    for (const auto f : {Activation::none, Activation::relu, Activation::gelu, Activation::silu, Activation::sigmoid, Activation::tanh})
-      EXPECT_LT(gradcheck([f](const auto& x) { return scale(activate(x[0], f), 1.5); }, {away_from_zero(shape, 1)}), 1e-8);
+    for (const auto f : {Activation::none, Activation::relu, Activation::gelu, Activation::silu, Activation::sigmoid,
+                         Activation::tanh})
+      EXPECT_LT(gradcheck([f](const auto& x) { return scale(activate(x[0], f), 1.5); }, {away_from_zero(shape, 1)}),
+                1e-8);
     EXPECT_LT(gradcheck([](const auto& x) { return softplus(x[0]); }, {random_f64(shape, 2)}), 1e-8);
     EXPECT_LT(gradcheck([](const auto& x) { return exp(x[0]); }, {random_f64(shape, 3)}), 1e-8);
     EXPECT_LT(gradcheck([](const auto& x) { return log(x[0]); }, {positive(shape, 4)}), 1e-8);
@@ -116,7 +119,9 @@ TEST(Elementwise, SameBitsForAnyThreads) {
 TEST(Elementwise, Refusals) {
   const Tensor a({2, 3});
   EXPECT_EQ(message_of([&] { add(a, Tensor({4})); }), "add: a (2, 3), b (4): b must have a's shape or be (3)");
-  EXPECT_EQ(message_of([&] { multiply(a, Tensor({2, 3}, DType::f64)); }),
+  EXPECT_EQ(message_of([&] {
+              multiply(a, Tensor({2, 3}, DType::f64));
+            }),
             "multiply: a is f32 on cpu, b is f64 on cpu; expected one type and one device");
   EXPECT_EQ(message_of([&] { subtract(a, {}); }), "subtract: b is empty");
   EXPECT_EQ(message_of([&] { scale_rows(a, Tensor({3})); }), "scale_rows: x (2, 3) has 2 rows, s (3)");

@@ -28,8 +28,8 @@ Layout lay_out(const char* name, const std::vector<Tensor>& parts, int axis) {
     check_agree(name, "first part", parts[0], "part", part);
     const bool fits = part.shape().rank() == parts[0].shape().rank() &&
                       (part.shape().rank() == 1 || part.dim(1 - axis) == parts[0].dim(1 - axis));
-    check(fits, name, ": part ", layout.begin.size() - 1, " is ", part.shape().text(), ", the first is ", parts[0].shape().text(),
-          ": they must have the same number of ", axis == 0 ? "columns" : "rows");
+    check(fits, name, ": part ", layout.begin.size() - 1, " is ", part.shape().text(), ", the first is ",
+          parts[0].shape().text(), ": they must have the same number of ", axis == 0 ? "columns" : "rows");
     layout.begin.push_back(layout.size() + (axis == 0 ? part.dim(0) : part.columns()));
   }
   return layout;
@@ -50,13 +50,14 @@ Tensor record_all(const char* name, Tensor y, const std::vector<Tensor>& parts, 
   node->name = name;
   node->shape = y.shape();
   Tape& tape = *Tape::current();
-  for (const Tensor& part : parts) node->inputs.push_back({tape.index_of(part), part.shape(), part.dtype(), part.device()});
+  for (const Tensor& part : parts)
+    node->inputs.push_back({tape.index_of(part), part.shape(), part.dtype(), part.device()});
   return y.with_node(tape.add(std::move(node)));
 }
 
 void check_range(const char* name, const Tensor& x, std::int64_t begin, std::int64_t end, std::int64_t size) {
-  check(0 <= begin && begin <= end && end <= size, name, ": ", begin, " .. ", end, " of x ", x.shape().text(), ", expected 0 .. ",
-        size);
+  check(0 <= begin && begin <= end && end <= size, name, ": ", begin, " .. ", end, " of x ", x.shape().text(),
+        ", expected 0 .. ", size);
 }
 
 // The buffer of a gradient of which only a part will be written: zeros where it is fresh.
@@ -71,9 +72,11 @@ Tensor buffer_of(const GradSlot& slot) {
 Tensor concat_columns(const std::vector<Tensor>& parts) {
   const Layout layout = lay_out("concat_columns", parts, 1);
   const Tensor& first = parts[0];
-  Tensor y(first.shape().rank() == 1 ? Shape{layout.size()} : Shape{first.dim(0), layout.size()}, first.dtype(), first.device());
+  Tensor y(first.shape().rank() == 1 ? Shape{layout.size()} : Shape{first.dim(0), layout.size()}, first.dtype(),
+           first.device());
   for (std::size_t i = 0; i < parts.size(); ++i)
-    TESSERA_ON_DEVICE("concat_columns", y.device(), move_columns(parts[i], 0, parts[i].columns(), false, y, layout.begin[i]));
+    TESSERA_ON_DEVICE("concat_columns", y.device(),
+                      move_columns(parts[i], 0, parts[i].columns(), false, y, layout.begin[i]));
   return record_all("concat_columns", y, parts, [begin = layout.begin](const Tensor& dy, Grads& dx) {
     for (std::size_t i = 0; i < dx.size(); ++i) {
       if (!dx[i]) continue;
@@ -87,7 +90,8 @@ Tensor concat_columns(const std::vector<Tensor>& parts) {
 Tensor concat_rows(const std::vector<Tensor>& parts) {
   const Layout layout = lay_out("concat_rows", parts, 0);
   const Tensor& first = parts[0];
-  Tensor y(first.shape().rank() == 1 ? Shape{layout.size()} : Shape{layout.size(), first.dim(1)}, first.dtype(), first.device());
+  Tensor y(first.shape().rank() == 1 ? Shape{layout.size()} : Shape{layout.size(), first.dim(1)}, first.dtype(),
+           first.device());
   for (std::size_t i = 0; i < parts.size(); ++i) y.row_range(layout.begin[i], layout.begin[i + 1]).copy_from(parts[i]);
   return record_all("concat_rows", y, parts, [begin = layout.begin](const Tensor& dy, Grads& dx) {
     for (std::size_t i = 0; i < dx.size(); ++i)

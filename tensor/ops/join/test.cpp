@@ -46,7 +46,12 @@ TEST(JoinGrad, Concat) {
   EXPECT_LT(gradcheck([](const auto& x) { return concat_columns({x[0], x[0]}); }, {random_f64({2, 3}, 4)}), 1e-8);
   const std::vector<Tensor> rows = {random_f64({4, 3}, 1), random_f64({1, 3}, 2)};
   EXPECT_LT(gradcheck([](const auto& x) { return concat_rows({x[0], x[1], x[0]}); }, rows), 1e-8);
-  EXPECT_LT(gradcheck([](const auto& x) { return concat_rows({square(x[0]), x[1]}); }, {random_f64({3}, 1), random_f64({2}, 2)}), 1e-8);
+  EXPECT_LT(gradcheck(
+                [](const auto& x) {
+                  return concat_rows({square(x[0]), x[1]});
+                },
+                {random_f64({3}, 1), random_f64({2}, 2)}),
+            1e-8);
 }
 
 TEST(JoinGrad, Slice) {
@@ -63,13 +68,20 @@ TEST(JoinGrad, Slice) {
 
 TEST(Join, Refusals) {
   const Tensor a({2, 3});
-  EXPECT_EQ(message_of([&] { concat_columns({a, Tensor({3, 3})}); }),
+  EXPECT_EQ(message_of([&] {
+              concat_columns({a, Tensor({3, 3})});
+            }),
             "concat_columns: part 1 is (3, 3), the first is (2, 3): they must have the same number of rows");
-  EXPECT_EQ(message_of([&] { concat_rows({a, Tensor({2, 4})}); }),
+  EXPECT_EQ(message_of([&] {
+              concat_rows({a, Tensor({2, 4})});
+            }),
             "concat_rows: part 1 is (2, 4), the first is (2, 3): they must have the same number of columns");
   EXPECT_EQ(message_of([] { concat_rows({}); }), "concat_rows: no parts");
   EXPECT_EQ(message_of([&] { slice_rows(a, 1, 3); }), "slice_rows: 1 .. 3 of x (2, 3), expected 0 .. 2");
-  EXPECT_EQ(message_of([&] { slice_columns(Tensor({2, 3, 4}), 0, 1); }), "slice_columns: x (2, 3, 4), expected rank 1 or 2");
+  EXPECT_EQ(message_of([&] {
+              slice_columns(Tensor({2, 3, 4}), 0, 1);
+            }),
+            "slice_columns: x (2, 3, 4), expected rank 1 or 2");
 }
 
 }  // namespace tessera

@@ -19,10 +19,11 @@ void squared_difference(const Tensor& x, const Tensor& y, double factor, Tensor&
     const std::int64_t n = x.numel();
     std::vector<double> part(static_cast<std::size_t>((n + kTile - 1) / kTile));
     parallel_rows(n, kTile, [&](std::int64_t begin, std::int64_t end) {
-      part[static_cast<std::size_t>(begin / kTile)] = detail::lane_sum(end - begin, [a = p + begin, b = q + begin](std::int64_t i) {
-        const double d = static_cast<double>(a[i] - b[i]);
-        return d * d;
-      });
+      part[static_cast<std::size_t>(begin / kTile)] =
+          detail::lane_sum(end - begin, [a = p + begin, b = q + begin](std::int64_t i) {
+            const double d = static_cast<double>(a[i] - b[i]);
+            return d * d;
+          });
     });
     double total = 0;
     for (const double value : part) total += value;

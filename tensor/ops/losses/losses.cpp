@@ -26,8 +26,8 @@ Tensor mse(const Tensor& x, const Tensor& y) {
 // The other two work on one number a sample: composed of plain ops.
 Tensor bce_with_logits(const Tensor& logit, std::span<const float> label) {
   check_present("bce_with_logits", "logit", logit);
-  check(static_cast<std::int64_t>(label.size()) == logit.numel(), "bce_with_logits: ", label.size(), " labels for logit ",
-        logit.shape().text());
+  check(static_cast<std::int64_t>(label.size()) == logit.numel(), "bce_with_logits: ", label.size(),
+        " labels for logit ", logit.shape().text());
   check(!label.empty(), "bce_with_logits: logit ", logit.shape().text(), " has no elements");
   for (std::size_t i = 0; i < label.size(); ++i)
     check(label[i] >= 0.0f && label[i] <= 1.0f, "bce_with_logits: label[", i, "] is ", label[i], ", expected 0 .. 1");
@@ -37,8 +37,8 @@ Tensor bce_with_logits(const Tensor& logit, std::span<const float> label) {
 
 Tensor bpr(const Tensor& positive, const Tensor& negative) {
   check_agree("bpr", "positive", positive, "negative", negative);
-  check(positive.shape() == negative.shape(), "bpr: positive ", positive.shape().text(), ", negative ", negative.shape().text(),
-        ", expected the same shape");
+  check(positive.shape() == negative.shape(), "bpr: positive ", positive.shape().text(), ", negative ",
+        negative.shape().text(), ", expected the same shape");
   return mean(softplus(subtract(negative, positive)));
 }
 

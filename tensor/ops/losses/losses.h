@@ -16,7 +16,8 @@ TESSERA_API Tensor bpr(const Tensor& positive, const Tensor& negative);
 
 namespace cpu {
 void squared_difference(const Tensor& x, const Tensor& y, double factor, Tensor& out);  // out = factor sum (x - y)^2
-void scaled_difference(const Tensor& x, const Tensor& y, double factor, const Tensor& by, Tensor& out);  // factor by (x - y)
+void scaled_difference(const Tensor& x, const Tensor& y, double factor, const Tensor& by,
+                       Tensor& out);  // factor by (x - y)
 }  // namespace cpu
 namespace cuda {
 void squared_difference(const Tensor& x, const Tensor& y, double factor, Tensor& out);

@@ -17,7 +17,8 @@ Tensor composed_mse(const Tensor& x, const Tensor& y) { return mean(square(subtr
 TEST(Losses, GoldenValues) {  // closed forms: log(1 + e^-1) = 0.31326..., log(1 + e^-2) = 0.12692...
   EXPECT_EQ(mse(Tensor::from<float>({1, 2}, {2}), Tensor::from<float>({3, 5}, {2})).item(), 6.5);
   const std::vector<float> label = {1, 0};
-  EXPECT_NEAR(bce_with_logits(Tensor::from<double>({1, -2}, {2}), label).item(), (0.31326168751822286 + 0.1269280110429726) / 2, 1e-15);
+  EXPECT_NEAR(bce_with_logits(Tensor::from<double>({1, -2}, {2}), label).item(),
+              (0.31326168751822286 + 0.1269280110429726) / 2, 1e-15);
   EXPECT_NEAR(bpr(Tensor::from<double>({3}, {1}), Tensor::from<double>({2}, {1})).item(), 0.31326168751822286, 1e-15);
 }
 
@@ -53,8 +54,10 @@ TEST(Losses, Refusals) {
   const std::vector<float> one = {1}, wrong = {0.5f, 2.0f};
   EXPECT_EQ(message_of([&] { mse(x, Tensor({3, 2})); }), "mse: x (2, 3), y (3, 2), expected the same shape");
   EXPECT_EQ(message_of([&] { bce_with_logits(Tensor({2}), one); }), "bce_with_logits: 1 labels for logit (2)");
-  EXPECT_EQ(message_of([&] { bce_with_logits(Tensor({2}), wrong); }), "bce_with_logits: label[1] is 2, expected 0 .. 1");
-  EXPECT_EQ(message_of([&] { bpr(Tensor({2}), Tensor({3})); }), "bpr: positive (2), negative (3), expected the same shape");
+  EXPECT_EQ(message_of([&] { bce_with_logits(Tensor({2}), wrong); }),
+            "bce_with_logits: label[1] is 2, expected 0 .. 1");
+  EXPECT_EQ(message_of([&] { bpr(Tensor({2}), Tensor({3})); }),
+            "bpr: positive (2), negative (3), expected the same shape");
 }
 
 }  // namespace tessera

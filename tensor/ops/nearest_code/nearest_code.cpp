@@ -17,8 +17,8 @@ constexpr std::int64_t kRows = 64, kCodes = 256;
 void check_inputs(const char* name, const Tensor& x, const Tensor& codebook) {
   check_agree(name, "x", x, "codebook", codebook);
   require_cpu_kernel(name, x.device());
-  check(x.shape().rank() == 2 && codebook.shape().rank() == 2 && x.dim(1) == codebook.dim(1), name, ": x ", x.shape().text(),
-        ", codebook ", codebook.shape().text(), ", expected (N, D) and (K, D)");
+  check(x.shape().rank() == 2 && codebook.shape().rank() == 2 && x.dim(1) == codebook.dim(1), name, ": x ",
+        x.shape().text(), ", codebook ", codebook.shape().text(), ", expected (N, D) and (K, D)");
   check(codebook.dim(0) >= 1 && codebook.dim(0) <= std::numeric_limits<std::int32_t>::max(), name, ": codebook ",
         codebook.shape().text(), " has ", codebook.dim(0), " codes, expected 1 or more");
 }
@@ -30,18 +30,19 @@ std::vector<T> squared_lengths(const Tensor& x) {
   std::vector<T> out(static_cast<std::size_t>(x.dim(0)));
   parallel_rows(x.dim(0), 256, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row)
-      out[static_cast<std::size_t>(row)] = static_cast<T>(detail::lane_sum(width, [p = x.data<T>() + row * width](std::int64_t i) {
-        const double value = static_cast<double>(p[i]);
-        return value * value;
-      }));
+      out[static_cast<std::size_t>(row)] =
+          static_cast<T>(detail::lane_sum(width, [p = x.data<T>() + row * width](std::int64_t i) {
+            const double value = static_cast<double>(p[i]);
+            return value * value;
+          }));
   });
   return out;
 }
 
 // The nearest codes of rows begin .. begin + rows, block after block of the codebook.
 template <class T>
-void nearest_of_tile(const Tensor& x, const Tensor& codebook, const std::vector<T>& length, std::int64_t begin, std::int64_t rows,
-                     std::int32_t* code) {
+void nearest_of_tile(const Tensor& x, const Tensor& codebook, const std::vector<T>& length, std::int64_t begin,
+                     std::int64_t rows, std::int32_t* code) {
   const std::int64_t width = x.dim(1), codes = codebook.dim(0);
   alignas(64) T distance[kRows * kCodes];
   T best[kRows];
@@ -49,8 +50,8 @@ void nearest_of_tile(const Tensor& x, const Tensor& codebook, const std::vector<
   std::fill_n(code, rows, 0);
   for (std::int64_t at = 0; at < codes; at += kCodes) {
     const std::int64_t n = std::min(kCodes, codes - at);
-    gemm_tile({false, true, rows, n, width}, T(-2), x.data<T>() + begin * width, width, codebook.data<T>() + at * width, width, T(0),
-              distance, kCodes);
+    gemm_tile({false, true, rows, n, width}, T(-2), x.data<T>() + begin * width, width, codebook.data<T>() + at * width,
+              width, T(0), distance, kCodes);
     for (std::int64_t row = 0; row < rows; ++row) {
       T* d = distance + row * kCodes;
       T least = std::numeric_limits<T>::infinity();
@@ -87,8 +88,8 @@ Tensor squared_distances(const Tensor& x, const Tensor& codebook) {
     const auto length = squared_lengths<T>(codebook), own = squared_lengths<T>(x);
     parallel_rows(rows, kRows, [&](std::int64_t begin, std::int64_t end) {
       T* to = y.data<T>() + begin * codes;
-      gemm_tile({false, true, end - begin, codes, width}, T(-2), x.data<T>() + begin * width, width, codebook.data<T>(), width, T(0), to,
-                codes);
+      gemm_tile({false, true, end - begin, codes, width}, T(-2), x.data<T>() + begin * width, width, codebook.data<T>(),
+                width, T(0), to, codes);
       for (std::int64_t row = begin; row < end; ++row, to += codes)
         for (std::int64_t j = 0; j < codes; ++j) {
           const T d = to[j] + length[static_cast<std::size_t>(j)] + own[static_cast<std::size_t>(row)];

@@ -32,7 +32,8 @@ TEST(NearestCode, GoldenValues) {
 }
 
 TEST(NearestCode, EqualsTheNaiveSearch) {
-  for (const auto& [rows, codes, width] : {std::array<std::int64_t, 3>{1, 1, 1}, {67, 3, 5}, {130, 600, 16}, {5, 257, 31}}) {
+  for (const auto& [rows, codes, width] :
+       {std::array<std::int64_t, 3>{1, 1, 1}, {67, 3, 5}, {130, 600, 16}, {5, 257, 31}}) {
     const Tensor x = random_f64({rows, width}, 1), c = random_f64({codes, width}, 2);
     const auto code = nearest_code(x, c);
     const Tensor distance = squared_distances(x, c);
@@ -67,9 +68,13 @@ TEST(NearestCode, SameBitsForAnyThreads) {
 }
 
 TEST(NearestCode, Refusals) {
-  EXPECT_EQ(message_of([] { nearest_code(Tensor({2, 3}), Tensor({4, 5})); }),
+  EXPECT_EQ(message_of([] {
+              nearest_code(Tensor({2, 3}), Tensor({4, 5}));
+            }),
             "nearest_code: x (2, 3), codebook (4, 5), expected (N, D) and (K, D)");
-  EXPECT_EQ(message_of([] { squared_distances(Tensor({2, 3}), Tensor({0, 3})); }),
+  EXPECT_EQ(message_of([] {
+              squared_distances(Tensor({2, 3}), Tensor({0, 3}));
+            }),
             "squared_distances: codebook (0, 3) has 0 codes, expected 1 or more");
 }
 

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::int64_t kTile = 16384;  // elements
 
-std::int64_t rows_a_tile(std::int64_t columns) { return std::max<std::int64_t>(1, kTile / std::max<std::int64_t>(1, columns)); }
+std::int64_t rows_a_tile(std::int64_t columns) {
+  return std::max<std::int64_t>(1, kTile / std::max<std::int64_t>(1, columns));
+}
 
 // f(row) for each of the rows.
 template <class F>
@@ -79,7 +81,8 @@ void row_dot(const Tensor& a, const Tensor& b, Tensor& y) {
     using T = decltype(type);
     const std::int64_t n = a.columns();
     for_rows(a.rows(), n, [&, p = a.data<T>(), q = b.data<T>(), to = y.data<T>()](std::int64_t row) {
-      to[row] = static_cast<T>(detail::lane_sum(n, [r = p + row * n, s = q + row * n](std::int64_t i) { return r[i] * s[i]; }));
+      to[row] = static_cast<T>(
+          detail::lane_sum(n, [r = p + row * n, s = q + row * n](std::int64_t i) { return r[i] * s[i]; }));
     });
   });
 }
@@ -89,7 +92,8 @@ void repeat_scalar(const Tensor& v, double factor, Tensor& y) {
     using T = decltype(type);
     const T value = static_cast<T>(factor * static_cast<double>(v.data<T>()[0]));
     T* to = y.data<T>();
-    parallel_rows(y.numel(), kTile, [&](std::int64_t begin, std::int64_t end) { std::fill(to + begin, to + end, value); });
+    parallel_rows(y.numel(), kTile,
+                  [&](std::int64_t begin, std::int64_t end) { std::fill(to + begin, to + end, value); });
   });
 }
 
@@ -97,7 +101,8 @@ void repeat_row(const Tensor& v, Tensor& y) {
   dispatch_float("sum_columns", y.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t n = y.columns();
-    for_rows(y.rows(), n, [&, from = v.data<T>(), to = y.data<T>()](std::int64_t row) { std::copy_n(from, n, to + row * n); });
+    for_rows(y.rows(), n,
+             [&, from = v.data<T>(), to = y.data<T>()](std::int64_t row) { std::copy_n(from, n, to + row * n); });
   });
 }
 
@@ -105,7 +110,8 @@ void repeat_column(const Tensor& v, Tensor& y) {
   dispatch_float("row_sum", y.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t n = y.columns();
-    for_rows(y.rows(), n, [&, from = v.data<T>(), to = y.data<T>()](std::int64_t row) { std::fill_n(to + row * n, n, from[row]); });
+    for_rows(y.rows(), n,
+             [&, from = v.data<T>(), to = y.data<T>()](std::int64_t row) { std::fill_n(to + row * n, n, from[row]); });
   });
 }
 

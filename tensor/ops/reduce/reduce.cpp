@@ -87,7 +87,11 @@ Tensor row_dot(const Tensor& a, const Tensor& b) {
   });
 }
 
-Tensor segment_mean(const Tensor& x, std::span<const std::int64_t> offset) { return segments("segment_mean", x, offset, true); }
-Tensor segment_sum(const Tensor& x, std::span<const std::int64_t> offset) { return segments("segment_sum", x, offset, false); }
+Tensor segment_mean(const Tensor& x, std::span<const std::int64_t> offset) {
+  return segments("segment_mean", x, offset, true);
+}
+Tensor segment_sum(const Tensor& x, std::span<const std::int64_t> offset) {
+  return segments("segment_sum", x, offset, false);
+}
 
 }  // namespace tessera

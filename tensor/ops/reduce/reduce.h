@@ -8,10 +8,10 @@
 namespace tessera {
 
 // Sums of tiles of fixed size, combined in tile order; f32 tiles add up in f64.
-TESSERA_API Tensor sum(const Tensor& x);        // scalar
-TESSERA_API Tensor mean(const Tensor& x);       // scalar; throws Error for no elements
-TESSERA_API Tensor sum_columns(const Tensor& x);  // (..., D) -> (D): sum over rows
-TESSERA_API Tensor row_sum(const Tensor& x);    // (N, D) -> (N)
+TESSERA_API Tensor sum(const Tensor& x);                       // scalar
+TESSERA_API Tensor mean(const Tensor& x);                      // scalar; throws Error for no elements
+TESSERA_API Tensor sum_columns(const Tensor& x);               // (..., D) -> (D): sum over rows
+TESSERA_API Tensor row_sum(const Tensor& x);                   // (N, D) -> (N)
 TESSERA_API Tensor row_dot(const Tensor& a, const Tensor& b);  // (N, D), (N, D) -> (N): sum_d a_d b_d
 // Jagged pooling: (N, D), offset (B + 1) -> (B, D); empty rows give zeros.
 TESSERA_API Tensor segment_mean(const Tensor& x, std::span<const std::int64_t> offset);

@@ -49,7 +49,9 @@ TEST(ReduceGrad, Gradcheck) {
     EXPECT_LT(gradcheck([](const auto& x) { return mean(x[0]); }, {random_f64(shape, 1)}), 1e-8);
     EXPECT_LT(gradcheck([](const auto& x) { return sum_columns(x[0]); }, {random_f64(shape, 2)}), 1e-8);
     EXPECT_LT(gradcheck([](const auto& x) { return row_sum(x[0]); }, {random_f64(shape, 3)}), 1e-8);
-    EXPECT_LT(gradcheck([](const auto& x) { return row_dot(x[0], x[1]); }, {random_f64(shape, 4), random_f64(shape, 5)}), 1e-8);
+    EXPECT_LT(
+        gradcheck([](const auto& x) { return row_dot(x[0], x[1]); }, {random_f64(shape, 4), random_f64(shape, 5)}),
+        1e-8);
   }
 }
 
@@ -87,7 +89,9 @@ TEST(Reduce, SameBitsForAnyThreads) {
 TEST(Reduce, Refusals) {
   const Tensor x({6, 2});
   EXPECT_EQ(message_of([&] { segment_sum(x, Offset{0, 5}); }), "segment_sum: offset ends at 5, x has 6 rows");
-  EXPECT_EQ(message_of([&] { segment_mean(x, Offset{0, 4, 3, 6}); }),
+  EXPECT_EQ(message_of([&] {
+              segment_mean(x, Offset{0, 4, 3, 6});
+            }),
             "segment_mean: offset[2] is 3, less than the one before it, 4");
   EXPECT_EQ(message_of([&] { segment_mean(x, Offset{1, 6}); }), "segment_mean: offset starts at 1, expected 0");
   EXPECT_EQ(message_of([&] { segment_mean(x, {}); }),

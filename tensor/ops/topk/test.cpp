@@ -17,7 +17,8 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 Tensor random_f32(const Shape& shape, std::uint64_t seed) { return random_f64(shape, seed).to(DType::f32); }
 
-// Coarse numbers, whose inner products are exact, so that ties are frequent and every implementation agrees on the scores.
+// Coarse numbers, whose inner products are exact, so that ties are frequent and every implementation agrees on the
+// scores.
 Tensor coarse(const Shape& shape, std::uint64_t seed) {
   Tensor x(shape);
   Random random(seed, 0);
@@ -40,15 +41,20 @@ TopK composed(const Tensor& queries, const Tensor& items, int k, const Filters& 
     std::vector<float> score(static_cast<std::size_t>(count));
     for (std::int64_t i = 0; i < count; ++i) {
       float dot = filters.bias ? filters.bias.data<float>()[i] : 0.0f;
-      for (std::int64_t d = 0; d < width; ++d) dot += queries.data<float>()[row * width + d] * items.data<float>()[i * width + d];
-      score[static_cast<std::size_t>(i)] = filters.allowed.empty() || filters.allowed[static_cast<std::size_t>(i)] ? dot : -kInfinity;
+      for (std::int64_t d = 0; d < width; ++d)
+        dot += queries.data<float>()[row * width + d] * items.data<float>()[i * width + d];
+      score[static_cast<std::size_t>(i)] =
+          filters.allowed.empty() || filters.allowed[static_cast<std::size_t>(i)] ? dot : -kInfinity;
     }
     if (!filters.offset.empty())
-      for (auto j = filters.offset[static_cast<std::size_t>(row)]; j < filters.offset[static_cast<std::size_t>(row) + 1]; ++j)
+      for (auto j = filters.offset[static_cast<std::size_t>(row)];
+           j < filters.offset[static_cast<std::size_t>(row) + 1]; ++j)
         score[static_cast<std::size_t>(filters.excluded[static_cast<std::size_t>(j)])] = -kInfinity;
     std::vector<std::int32_t> order(static_cast<std::size_t>(count));
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return score[static_cast<std::size_t>(a)] > score[static_cast<std::size_t>(b)]; });
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) {
+      return score[static_cast<std::size_t>(a)] > score[static_cast<std::size_t>(b)];
+    });
     for (int i = 0; i < k; ++i) {
       const bool there = i < count && score[static_cast<std::size_t>(order[static_cast<std::size_t>(i)])] > -kInfinity;
       out.index.push_back(there ? order[static_cast<std::size_t>(i)] : -1);
@@ -63,7 +69,8 @@ Filters random_filters(std::int64_t rows, std::int64_t count, std::uint64_t seed
   Random random(seed, 1);
   filters.offset = {0};
   for (std::int64_t row = 0; row < rows; ++row) {
-    for (std::int64_t n = random.below(7); n > 0; --n) filters.excluded.push_back(static_cast<std::int32_t>(random.below(count)));
+    for (std::int64_t n = random.below(7); n > 0; --n)
+      filters.excluded.push_back(static_cast<std::int32_t>(random.below(count)));
     filters.offset.push_back(static_cast<std::int64_t>(filters.excluded.size()));
   }
   for (std::int64_t i = 0; i < count; ++i) filters.allowed.push_back(random.below(4) > 0);
@@ -102,7 +109,8 @@ TEST(TopK, EqualsASort) {
 }
 
 TEST(TopKInnerProduct, EqualsItsComposition) {
-  for (const auto& [rows, count, width] : {std::array<std::int64_t, 3>{1, 1, 1}, {1, 20'000, 3}, {33, 517, 8}, {70, 1300, 5}, {300, 40, 2}})
+  for (const auto& [rows, count, width] :
+       {std::array<std::int64_t, 3>{1, 1, 1}, {1, 20'000, 3}, {33, 517, 8}, {70, 1300, 5}, {300, 40, 2}})
     for (const int k : {1, 10, 60}) {
       const Tensor queries = coarse({rows, width}, 1), items = coarse({count, width}, 2);
       for (const Filters& filters : {Filters{}, random_filters(rows, count, 3)}) {
@@ -120,7 +128,8 @@ TEST(TopKInnerProduct, UnsortedAndRepeatedExclusions) {
 }
 
 TEST(TopKInnerProduct, NothingLeft) {
-  const TopK best = run(Tensor::full({2, 1}, 1), Tensor::full({2, 1}, 1), 2, {.offset = {}, .excluded = {}, .allowed = {0, 0}, .bias = {}});
+  const TopK best = run(Tensor::full({2, 1}, 1), Tensor::full({2, 1}, 1), 2,
+                        {.offset = {}, .excluded = {}, .allowed = {0, 0}, .bias = {}});
   EXPECT_EQ(best.index, (std::vector<std::int32_t>{-1, -1, -1, -1}));
   EXPECT_TRUE(run(Tensor({0, 4}), Tensor::zeros({3, 4}), 2).index.empty());
   EXPECT_EQ(run(Tensor::zeros({1, 4}), Tensor({0, 4}), 2).index, (std::vector<std::int32_t>{-1, -1}));
@@ -136,17 +145,27 @@ TEST(TopK, Refusals) {
   const Tensor queries = Tensor::zeros({2, 3}), items = Tensor::zeros({5, 3});
   EXPECT_EQ(message_of([&] { topk(queries, 0); }), "topk: k is 0, expected 1 or more");
   EXPECT_EQ(message_of([&] { topk(Tensor({3}), 1); }), "topk: x is f32 (3), expected f32 of rank 2");
-  EXPECT_EQ(message_of([&] { run(queries, Tensor({5, 4}), 1); }), "topk_inner_product: queries (2, 3), items (5, 4): 3 is not 4");
-  EXPECT_EQ(message_of([&] { run(queries, items, 1, {.offset = {0, 1}, .excluded = {1}, .allowed = {}, .bias = {}}); }),
+  EXPECT_EQ(message_of([&] {
+              run(queries, Tensor({5, 4}), 1);
+            }),
+            "topk_inner_product: queries (2, 3), items (5, 4): 3 is not 4");
+  EXPECT_EQ(message_of([&] {
+              run(queries, items, 1, {.offset = {0, 1}, .excluded = {1}, .allowed = {}, .bias = {}});
+            }),
             "topk_inner_product: excluded_offset has 2 numbers for 2 queries, expected 3");
-  EXPECT_EQ(message_of([&] { run(queries, items, 1, {.offset = {0, 1, 1}, .excluded = {5}, .allowed = {}, .bias = {}}); }),
+  EXPECT_EQ(message_of([&] {
+              run(queries, items, 1, {.offset = {0, 1, 1}, .excluded = {5}, .allowed = {}, .bias = {}});
+            }),
             "topk_inner_product: excluded[0] is 5, expected 0 .. 4");
-  EXPECT_EQ(message_of([&] { run(queries, items, 1, {.offset = {0, 1, 1}, .excluded = {1, 2}, .allowed = {}, .bias = {}}); }),
+  EXPECT_EQ(message_of([&] {
+              run(queries, items, 1, {.offset = {0, 1, 1}, .excluded = {1, 2}, .allowed = {}, .bias = {}});
+            }),
             "topk_inner_product: offset ends at 1, excluded has 2 rows");
   EXPECT_EQ(message_of([&] { run(queries, items, 1, {.offset = {}, .excluded = {}, .allowed = {1}, .bias = {}}); }),
             "topk_inner_product: allowed has 1 numbers for 5 items");
-  EXPECT_EQ(message_of([&] { run(queries, items, 1, {.offset = {}, .excluded = {}, .allowed = {}, .bias = Tensor({4})}); }),
-            "topk_inner_product: item_bias (4) for 5 items");
+  EXPECT_EQ(
+      message_of([&] { run(queries, items, 1, {.offset = {}, .excluded = {}, .allowed = {}, .bias = Tensor({4})}); }),
+      "topk_inner_product: item_bias (4) for 5 items");
 }
 
 }  // namespace tessera

@@ -18,9 +18,12 @@ struct Candidate {
   std::int32_t index;
 };
 
-bool better(const Candidate& a, const Candidate& b) { return a.score > b.score || (a.score == b.score && a.index < b.index); }
+bool better(const Candidate& a, const Candidate& b) {
+  return a.score > b.score || (a.score == b.score && a.index < b.index);
+}
 
-// The k best so far of one row: a heap with the worst on top. What is offered comes by rising index, so a tie never wins.
+// The k best so far of one row: a heap with the worst on top. What is offered comes by rising index, so a tie never
+// wins.
 class Best {
  public:
   explicit Best(int k) : k_(static_cast<std::size_t>(k)) { heap_.reserve(k_); }
@@ -73,10 +76,10 @@ void check_k(const char* name, int k) { check(k >= 1, name, ": k is ", k, ", exp
 void check_matrix(const char* name, const char* what, const Tensor& x) {
   check_present(name, what, x);
   require_cpu_kernel(name, x.device());
-  check(x.shape().rank() == 2 && x.dtype() == DType::f32, name, ": ", what, " is ", name_of(x.dtype()), " ", x.shape().text(),
-        ", expected f32 of rank 2");
-  check(x.dim(0) <= std::numeric_limits<std::int32_t>::max() && x.dim(1) <= std::numeric_limits<std::int32_t>::max(), name, ": ",
-        what, " ", x.shape().text(), " has more than 2^31 - 1 rows or columns");
+  check(x.shape().rank() == 2 && x.dtype() == DType::f32, name, ": ", what, " is ", name_of(x.dtype()), " ",
+        x.shape().text(), ", expected f32 of rank 2");
+  check(x.dim(0) <= std::numeric_limits<std::int32_t>::max() && x.dim(1) <= std::numeric_limits<std::int32_t>::max(),
+        name, ": ", what, " ", x.shape().text(), " has more than 2^31 - 1 rows or columns");
 }
 
 TopK make_result(std::int64_t rows, int k) {
@@ -117,8 +120,8 @@ void rank_block(const Ranking& r, std::int64_t row, std::int64_t first, std::int
   alignas(64) thread_local float score[kRows * kItems];
   for (std::int64_t at = first; at < last; at += kItems) {
     const std::int64_t n = std::min(kItems, last - at);
-    gemm_tile({false, true, rows, n, r.width}, 1.0f, r.queries + row * r.width, r.width, r.items + at * r.width, r.width, 0.0f, score,
-              kItems);
+    gemm_tile({false, true, rows, n, r.width}, 1.0f, r.queries + row * r.width, r.width, r.items + at * r.width,
+              r.width, 0.0f, score, kItems);
     for (std::int64_t i = 0; i < rows; ++i) {
       adjust(r, row + i, at, n, score + i * kItems);
       best[static_cast<std::size_t>(i)].offer(score + i * kItems, n, at);
@@ -129,16 +132,18 @@ void rank_block(const Ranking& r, std::int64_t row, std::int64_t first, std::int
 void take_excluded(Ranking& r, std::span<const std::int64_t> offset, std::span<const std::int32_t> excluded) {
   const char* name = "topk_inner_product";
   if (offset.empty() && excluded.empty()) return;
-  check(static_cast<std::int64_t>(offset.size()) == r.rows + 1, name, ": excluded_offset has ", offset.size(), " numbers for ", r.rows,
-        " queries, expected ", r.rows + 1);
+  check(static_cast<std::int64_t>(offset.size()) == r.rows + 1, name, ": excluded_offset has ", offset.size(),
+        " numbers for ", r.rows, " queries, expected ", r.rows + 1);
   check_offset(name, offset, static_cast<std::int64_t>(excluded.size()), "excluded");
   for (std::size_t i = 0; i < excluded.size(); ++i)
-    check(excluded[i] >= 0 && excluded[i] < r.count, name, ": excluded[", i, "] is ", excluded[i], ", expected 0 .. ", r.count - 1);
+    check(excluded[i] >= 0 && excluded[i] < r.count, name, ": excluded[", i, "] is ", excluded[i], ", expected 0 .. ",
+          r.count - 1);
   r.excluded.assign(excluded.begin(), excluded.end());
   r.excluded_offset.assign(offset.begin(), offset.end());
   parallel_rows(r.rows, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row)
-      std::sort(r.excluded.begin() + offset[static_cast<std::size_t>(row)], r.excluded.begin() + offset[static_cast<std::size_t>(row) + 1]);
+      std::sort(r.excluded.begin() + offset[static_cast<std::size_t>(row)],
+                r.excluded.begin() + offset[static_cast<std::size_t>(row) + 1]);
   });
 }
 
@@ -149,33 +154,42 @@ TopK topk(const Tensor& x, int k) {
   check_matrix("topk", "x", x);
   const std::int64_t rows = x.dim(0), n = x.dim(1);
   TopK result = make_result(rows, k);
-  parallel_rows(rows, std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, n)), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      Best best(k);
-      best.offer(x.data<float>() + row * n, n, 0);
-      best.write(result.index.data() + row * k, result.score.data() + row * k);
-    }
-  });
+  parallel_rows(rows, std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, n)),
+                [&](std::int64_t begin, std::int64_t end) {
+                  for (std::int64_t row = begin; row < end; ++row) {
+                    Best best(k);
+                    best.offer(x.data<float>() + row * n, n, 0);
+                    best.write(result.index.data() + row * k, result.score.data() + row * k);
+                  }
+                });
   return result;
 }
 
-TopK topk_inner_product(const Tensor& queries, const Tensor& items, int k, std::span<const std::int64_t> excluded_offset,
-                        std::span<const std::int32_t> excluded, std::span<const std::uint8_t> allowed, const Tensor& item_bias) {
+TopK topk_inner_product(const Tensor& queries, const Tensor& items, int k,
+                        std::span<const std::int64_t> excluded_offset, std::span<const std::int32_t> excluded,
+                        std::span<const std::uint8_t> allowed, const Tensor& item_bias) {
   const char* name = "topk_inner_product";
   check_k(name, k);
   check_matrix(name, "queries", queries);
   check_matrix(name, "items", items);
-  check(queries.dim(1) == items.dim(1), name, ": queries ", queries.shape().text(), ", items ", items.shape().text(), ": ",
-        queries.dim(1), " is not ", items.dim(1));
+  check(queries.dim(1) == items.dim(1), name, ": queries ", queries.shape().text(), ", items ", items.shape().text(),
+        ": ", queries.dim(1), " is not ", items.dim(1));
   const std::int64_t rows = queries.dim(0), count = items.dim(0);
-  check(allowed.empty() || static_cast<std::int64_t>(allowed.size()) == count, name, ": allowed has ", allowed.size(), " numbers for ",
-        count, " items");
+  check(allowed.empty() || static_cast<std::int64_t>(allowed.size()) == count, name, ": allowed has ", allowed.size(),
+        " numbers for ", count, " items");
   if (item_bias) {
     check_agree(name, "items", items, "item_bias", item_bias);
     check(item_bias.numel() == count, name, ": item_bias ", item_bias.shape().text(), " for ", count, " items");
   }
-  Ranking r{queries.data<float>(), items.data<float>(), item_bias ? item_bias.data<float>() : nullptr, rows, count, queries.dim(1),
-            allowed, {}, {}};
+  Ranking r{queries.data<float>(),
+            items.data<float>(),
+            item_bias ? item_bias.data<float>() : nullptr,
+            rows,
+            count,
+            queries.dim(1),
+            allowed,
+            {},
+            {}};
   take_excluded(r, excluded_offset, excluded);
 
   // A few queries over many items are cut along the items too, else most threads would have nothing to do.
@@ -193,7 +207,8 @@ TopK topk_inner_product(const Tensor& queries, const Tensor& items, int k, std::
   parallel_for(row_blocks, [&](std::int64_t block) {
     auto& whole = best[static_cast<std::size_t>(block * parts)];
     for (std::size_t i = 0; i < whole.size(); ++i) {
-      for (std::int64_t part = 1; part < parts; ++part) whole[i].merge(best[static_cast<std::size_t>(block * parts + part)][i]);
+      for (std::int64_t part = 1; part < parts; ++part)
+        whole[i].merge(best[static_cast<std::size_t>(block * parts + part)][i]);
       const std::int64_t row = block * kRows + static_cast<std::int64_t>(i);
       whole[i].write(result.index.data() + row * k, result.score.data() + row * k);
     }

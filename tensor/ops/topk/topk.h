@@ -17,10 +17,12 @@ struct TopK {
 // x: (B, I) f32. Not recorded.
 TESSERA_API TopK topk(const Tensor& x, int k);
 
-// Full ranking by inner product without the (B, I) matrix: queries (B, D), items (I, D), both f32, blocks of items, one heap a
-// row. The score of an item is query . item + item_bias (I), where there is one. The same order as topk.
-// excluded: jagged lists of item ids a query may not get (sorted or not), offset (B + 1), or both empty; allowed: (I) 0/1, or empty.
-TESSERA_API TopK topk_inner_product(const Tensor& queries, const Tensor& items, int k, std::span<const std::int64_t> excluded_offset,
+// Full ranking by inner product without the (B, I) matrix: queries (B, D), items (I, D), both f32, blocks of items, one
+// heap a row. The score of an item is query . item + item_bias (I), where there is one. The same order as topk.
+// excluded: jagged lists of item ids a query may not get (sorted or not), offset (B + 1), or both empty; allowed: (I)
+// 0/1, or empty.
+TESSERA_API TopK topk_inner_product(const Tensor& queries, const Tensor& items, int k,
+                                    std::span<const std::int64_t> excluded_offset,
                                     std::span<const std::int32_t> excluded, std::span<const std::uint8_t> allowed,
                                     const Tensor& item_bias = {});
 
