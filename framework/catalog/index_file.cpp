@@ -1,6 +1,6 @@
 #include "framework/catalog/index_file.h"
 
-#include "framework/catalog/json_text.h"
+#include "framework/checkpoint/json.h"
 
 namespace tessera {
 namespace {
@@ -19,7 +19,7 @@ std::string index_json(const Items& items, const Catalog& catalog) {
         " in the catalogue");
   std::string out = "{";
   for (std::int32_t item = 0; item < catalog.items(); ++item) {
-    out += (item ? ",\n  " : "\n  ") + detail::json_string(items.ids[static_cast<std::size_t>(item)]) + ": [";
+    out += (item ? ",\n  " : "\n  ") + json_text(items.ids[static_cast<std::size_t>(item)]) + ": [";
     const auto codes = catalog.codes_of(item);
     bool first = true;
     for (std::size_t l = 0; l < codes.size(); ++l) {
