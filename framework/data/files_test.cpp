@@ -74,7 +74,7 @@ TEST_F(Files, PiecesAndNumbers) {
   EXPECT_FALSE(parse_integer("12x") || parse_integer("") || parse_integer("99999999999999999999"));
   EXPECT_EQ(parse_number("4.5"), 4.5);
   EXPECT_FALSE(parse_number("nan") || parse_number("inf") || parse_number("4,5"));
-  EXPECT_EQ(quoted("a\tb"), "'a?b'");
+  EXPECT_EQ(in_quotes("a\tb"), "'a?b'");
 }
 
 TEST_F(Files, JsonLinesGiveObjectsAndRejectTheRest) {

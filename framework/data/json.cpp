@@ -28,8 +28,7 @@ JsonValue convert(const simdjson::dom::element& element) {
   using Type = simdjson::dom::element_type;
   JsonValue out;
   switch (element.type()) {
-    case Type::NULL_VALUE:
-      break;
+    case Type::NULL_VALUE: break;
     case Type::BOOL: {
       const bool value = element.get_bool().value_unsafe();
       out = number(value ? "true" : "false", value ? 1.0 : 0.0);

@@ -30,7 +30,7 @@ struct Header {
 // The text after 'key': in the header's dictionary, which NumPy always writes on one line.
 std::string_view value_of(const std::string& path, std::string_view dictionary, const std::string& key) {
   const std::size_t at = dictionary.find("'" + key + "'");
-  if (at == std::string_view::npos) refuse(path, str("the header has no '", key, "': ", quoted(dictionary)));
+  if (at == std::string_view::npos) refuse(path, str("the header has no '", key, "': ", in_quotes(dictionary)));
   const std::size_t begin = dictionary.find_first_not_of(": ", at + key.size() + 2);
   return begin == std::string_view::npos ? std::string_view() : dictionary.substr(begin);
 }
@@ -38,19 +38,19 @@ std::string_view value_of(const std::string& path, std::string_view dictionary, 
 Header parse_header(const std::string& path, std::string_view dictionary) {
   Header header;
   const auto descr = value_of(path, dictionary, "descr");
-  if (descr.empty() || descr[0] != '\'') refuse(path, str("the type is no plain number: ", quoted(descr)));
+  if (descr.empty() || descr[0] != '\'') refuse(path, str("the type is no plain number: ", in_quotes(descr)));
   header.dtype = std::string(descr.substr(1, descr.find('\'', 1) - 1));
   header.fortran = value_of(path, dictionary, "fortran_order").starts_with("True");
   auto sizes = value_of(path, dictionary, "shape");
   const std::size_t close = sizes.find(')');
   if (!sizes.starts_with('(') || close == std::string_view::npos)
-    refuse(path, str("the shape is unreadable: ", quoted(sizes)));
+    refuse(path, str("the shape is unreadable: ", in_quotes(sizes)));
   for (const auto part : split_at(sizes.substr(1, close - 1), ',')) {
     const auto words = split_words(part);
     if (words.empty()) continue;
     const auto size = parse_integer(words[0]);
     if (!size || *size < 0 || *size > std::int64_t{1} << 40)
-      refuse(path, str("the shape is unreadable: ", quoted(sizes)));
+      refuse(path, str("the shape is unreadable: ", in_quotes(sizes)));
     header.shape.push_back(*size);
   }
   return header;

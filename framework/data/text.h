@@ -39,6 +39,6 @@ TESSERA_API std::vector<std::string_view> split_at(std::string_view line, char s
 TESSERA_API std::vector<std::string_view> split_words(std::string_view line);               // at runs of blanks
 TESSERA_API std::optional<std::int64_t> parse_integer(std::string_view text);               // the whole text, or nothing
 TESSERA_API std::optional<double> parse_number(std::string_view text);                      // finite, or nothing
-TESSERA_API std::string quoted(std::string_view text);  // 'text', cut after 40 bytes, control characters as ?
+TESSERA_API std::string in_quotes(std::string_view text);  // 'text', cut after 40 bytes, control characters as ?
 
 }  // namespace tessera

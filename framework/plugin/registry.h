@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -34,7 +35,9 @@ class TESSERA_API Registry {
   template <class Role, class Options>
   void add(const std::string& name, const std::string& summary, std::unique_ptr<Role> (*make)(const Options&, const Section&)) {
     add({Role::kRole, name, summary, "", "", "", describe_options<Options>(), [make](const Section& section) {
-           std::shared_ptr<Role> made = make(section.read<Options>(), section);
+           std::vector<std::string> tables;  // those that belong to the role, as [data.files] to data
+           if constexpr (requires { Role::kTables; }) tables.assign(std::begin(Role::kTables), std::end(Role::kTables));
+           std::shared_ptr<Role> made = make(section.read<Options>(tables), section);
            return std::shared_ptr<void>(std::move(made));
          }});
   }

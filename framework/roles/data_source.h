@@ -11,6 +11,7 @@ namespace tessera {
 class TESSERA_API DataSource {
  public:
   static constexpr const char* kRole = "data";
+  static constexpr const char* kTables[] = {"files"};  // [data.files], modality = "path": the pipeline adds them to Dataset::files
   virtual ~DataSource();
   // Bad records go to `rejects`: it throws DataError with the first ten at the end of each file, or counts them where the user
   // said --skip-bad. The result passes validate(). Paths in options are relative to the working directory.
