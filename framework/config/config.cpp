@@ -189,10 +189,12 @@ Config Config::load(const std::vector<std::string>& files, const std::vector<std
   return config;
 }
 
-Config Config::parse(const std::string& name, const std::string& toml) {
+Config Config::parse(const std::string& name, const std::string& toml, const std::vector<std::string>& settings) {
   auto impl = std::make_shared<Impl>();
   impl->files = name;
   impl->root = FileReader(0).with_includes(name, detail::parse_toml(name, 0, toml));
+  int rank = 1;
+  for (const std::string& setting : settings) apply_setting(impl->root, setting, rank++);
   Config config;
   config.impl_ = std::move(impl);
   return config;

@@ -85,6 +85,7 @@ class TESSERA_API Section {
   std::string plugin() const;                               // the value of `plugin`; throws ConfigError where it is missing
   bool has(std::string_view key) const;
   std::vector<std::string> keys() const;
+  std::string toml() const;                                 // its keys and values, for hashes and manifests
   std::string text(std::string_view key) const;             // a string value; throws ConfigError
 
   // Fills options from this section. `plugin` is always allowed; tables inside the section only where named in `tables`.
@@ -111,7 +112,7 @@ class TESSERA_API Config {
  public:
   struct Impl;
   static Config load(const std::vector<std::string>& files, const std::vector<std::string>& settings = {});
-  static Config parse(const std::string& name, const std::string& toml);
+  static Config parse(const std::string& name, const std::string& toml, const std::vector<std::string>& settings = {});
 
   bool has(const std::string& section) const;
   Section section(const std::string& name) const;             // "data.files" too; throws ConfigError with the sections present

@@ -33,6 +33,8 @@ std::string Section::plugin() const { return text("plugin"); }
 
 bool Section::has(std::string_view key) const { return impl_->table.find(key) != nullptr; }
 
+std::string Section::toml() const { return detail::to_toml(impl_->table); }
+
 std::vector<std::string> Section::keys() const {
   std::vector<std::string> keys;
   for (const auto& member : impl_->table.members) keys.push_back(member.key);

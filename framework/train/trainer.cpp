@@ -76,24 +76,26 @@ std::int64_t Trainer::total_steps() const {
   return options_.max_steps > 0 ? std::min(options_.max_steps, all) : all;
 }
 
+double Trainer::gradient_of_batch(std::int64_t epoch, std::int64_t index) {
+  const TrainBatch batch = batches_.batch(epoch, index);
+  const TrainingScope training(seed_, static_cast<std::uint64_t>(batch.step));
+  Tape tape;
+  Tensor loss = head_.loss(model_, batch);
+  if (const Tensor more = model_.auxiliary_loss(batch)) loss = add(loss, more);
+  const double value = loss.item();
+  if (!std::isfinite(value))
+    throw Error(str("train: the loss is ", value, " at step ", optimizer_.steps() + 1, " (epoch ", epoch + 1, ", batch ", index + 1,
+                    "), last gradient norm ", last_norm_, "; lower train.learning_rate or set train.clip_norm, and go on with --resume"));
+  tape.backward(loss);
+  return value;
+}
+
 double Trainer::take_step(std::int64_t step) {
   const std::int64_t per_epoch = steps_per_epoch(), epoch = step / per_epoch;
   const std::int64_t first = step % per_epoch * options_.accumulate;
   const std::int64_t last = std::min(first + options_.accumulate, batches_.per_epoch());
   double loss_sum = 0;
-  for (std::int64_t index = first; index < last; ++index) {
-    const TrainBatch batch = batches_.batch(epoch, index);
-    const TrainingScope training(seed_, static_cast<std::uint64_t>(batch.step));
-    Tape tape;
-    Tensor loss = head_.loss(model_, batch);
-    if (const Tensor more = model_.auxiliary_loss(batch)) loss = add(loss, more);
-    const double value = loss.item();
-    if (!std::isfinite(value))
-      throw Error(str("train: the loss is ", value, " at step ", step + 1, " (epoch ", epoch + 1, ", batch ", index + 1,
-                      "), last gradient norm ", last_norm_, "; lower train.learning_rate or set train.clip_norm, and go on with --resume"));
-    loss_sum += value;
-    tape.backward(loss);
-  }
+  for (std::int64_t index = first; index < last; ++index) loss_sum += gradient_of_batch(epoch, index);
   last_rate_ = learning_rate_at(step + 1, total_steps(), options_);
   last_norm_ = optimizer_.step(last_rate_, static_cast<int>(last - first));
   if (!std::isfinite(last_norm_))

@@ -40,6 +40,8 @@ class TESSERA_API Trainer {
   // resume: go on from the newest good checkpoint in the folder; without one, from the start.
   // Throws Error for a loss or gradient that is not finite, with step, batch and norms; the last good checkpoint stays.
   TrainResult run(bool resume, FitContext& context);
+  // Forward and backward of one batch; gradients are added to the parameters'. Returns the loss. For dry runs and tests.
+  double gradient_of_batch(std::int64_t epoch, std::int64_t index);
   const MetricsLog& metrics() const { return log_; }
 
  private:

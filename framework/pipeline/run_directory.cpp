@@ -1,0 +1,125 @@
+#include "framework/pipeline/run_directory.h"
+
+#include <charconv>
+#include <filesystem>
+#include <sstream>
+
+#include "framework/checkpoint/atomic_file.h"
+#include "framework/checkpoint/json.h"
+#include "framework/config/config.h"
+
+namespace tessera {
+namespace {
+
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of(",\"\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + "\"";
+}
+
+std::vector<std::string> csv_fields(const std::string& line) {
+  std::vector<std::string> out(1);
+  bool quoted = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    const char c = line[i];
+    if (quoted && c == '"' && i + 1 < line.size() && line[i + 1] == '"') {
+      out.back() += '"';
+      ++i;
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      out.emplace_back();
+    } else {
+      out.back() += c;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+void write_manifest(const std::string& folder, const Manifest& m) {
+  write_atomically(folder + "/manifest.toml", [&](std::ostream& out) {
+    auto text = [&](const char* key, const std::string& value) { out << key << " = " << json_text(value) << '\n'; };
+    text("tessera", m.version);
+    text("pipeline", m.pipeline);
+    text("data", m.data);
+    text("data_hash", m.data_hash);
+    text("identity", m.identity);
+    text("gemm", m.gemm);
+    text("state", m.state);
+    text("seed", std::to_string(m.seed));
+    text("threads", std::to_string(m.threads));
+    text("steps", std::to_string(m.steps));
+    out << "plugins = [\n";
+    for (const auto& plugin : m.plugins) out << "  " << json_text(plugin) << ",\n";
+    out << "]\n";
+    text("config", m.config);
+    out << "\n[metrics]\n";
+    for (const auto& [name, value] : m.metrics) {
+      const std::string number = json_number(value);
+      out << json_text(name) << " = " << (number == "null" ? "nan" : number.find_first_of(".e") == std::string::npos ? number + ".0" : number) << '\n';
+    }
+  });
+}
+
+bool is_run_directory(const std::string& folder) { return std::filesystem::exists(folder + "/manifest.toml"); }
+
+Manifest read_manifest(const std::string& folder) {
+  check(is_run_directory(folder), folder, ": no manifest.toml there; expected a run directory, as `tessera train` writes it");
+  const Config facts = Config::load({folder + "/manifest.toml"});
+  Manifest m;
+  auto text = [&](const char* key) { return facts.text(key, ""); };
+  m.version = text("tessera");
+  m.pipeline = text("pipeline");
+  m.data = text("data");
+  m.data_hash = text("data_hash");
+  m.identity = text("identity");
+  m.gemm = text("gemm");
+  m.state = text("state");
+  m.config = text("config");
+  m.seed = std::stoll("0" + text("seed"));
+  m.threads = std::stoll("0" + text("threads"));
+  m.steps = std::stoll("0" + text("steps"));
+  m.plugins = facts.texts("plugins");
+  check(!m.config.empty(), folder, "/manifest.toml: holds no config; the file is damaged");
+  return m;
+}
+
+void write_per_user(const std::string& path, const Evaluation& evaluation, const Dataset& data) {
+  write_atomically(path, [&](std::ostream& out) {
+    out << "user";
+    for (const auto& [name, values] : evaluation.per_user) out << ',' << name;
+    out << '\n';
+    for (std::size_t row = 0; row < evaluation.user.size(); ++row) {
+      out << csv_field(data.user_ids[static_cast<std::size_t>(evaluation.user[row])]);
+      for (const auto& [name, values] : evaluation.per_user) out << ',' << json_number(values[row]);
+      out << '\n';
+    }
+  });
+}
+
+PerUser read_per_user(const std::string& path) {
+  PerUser out;
+  std::istringstream lines(read_file(path));
+  std::string line;
+  std::getline(lines, line);
+  auto header = csv_fields(line);
+  check(!header.empty() && header[0] == "user", path, ":1: expected a header that begins with 'user'");
+  out.names.assign(header.begin() + 1, header.end());
+  for (std::int64_t record = 2; std::getline(lines, line); ++record) {
+    const auto fields = csv_fields(line);
+    check(fields.size() == header.size(), path, ":", record, ": ", fields.size(), " fields, expected ", header.size());
+    out.users.push_back(fields[0]);
+    for (std::size_t i = 1; i < fields.size(); ++i) {
+      double value = 0;
+      const auto [end, error] = std::from_chars(fields[i].data(), fields[i].data() + fields[i].size(), value);
+      check(error == std::errc() && end == fields[i].data() + fields[i].size(), path, ":", record, ": '", fields[i], "' is no number");
+      out.values[header[i]].push_back(value);
+    }
+  }
+  return out;
+}
+
+}  // namespace tessera

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "framework/eval/evaluator.h"
+#include "tensor/core/export.h"
+
+namespace tessera {
+
+// The facts of a run, <folder>/manifest.toml: what made it, from what, with which result. Written atomically.
+struct Manifest {
+  std::string version, pipeline, data, data_hash, identity, gemm, state;  // state: "training" or "finished"
+  std::int64_t seed = 0, threads = 0, steps = 0;
+  std::vector<std::string> plugins;
+  std::vector<std::pair<std::string, double>> metrics;  // "test/NDCG@10" ...; not read back
+  std::string config;                                   // the merged pipeline and configuration
+};
+TESSERA_API void write_manifest(const std::string& folder, const Manifest& manifest);
+TESSERA_API Manifest read_manifest(const std::string& folder);  // throws Error where the folder is no run directory
+TESSERA_API bool is_run_directory(const std::string& folder);
+
+// <folder>/per_user.<part>.csv: user, then one column a metric; what paired tests read.
+struct PerUser {
+  std::vector<std::string> users;
+  std::vector<std::string> names;
+  std::map<std::string, std::vector<double>> values;
+};
+TESSERA_API void write_per_user(const std::string& path, const Evaluation& evaluation, const Dataset& data);
+TESSERA_API PerUser read_per_user(const std::string& path);
+
+}  // namespace tessera

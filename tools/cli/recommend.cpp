@@ -1,0 +1,143 @@
+#include <algorithm>
+#include <iostream>
+#include <sstream>
+#include <unordered_map>
+
+#include "framework/catalog/filters.h"
+#include "framework/checkpoint/atomic_file.h"
+#include "framework/checkpoint/json.h"
+#include "tools/cli/arguments.h"
+#include "tools/cli/command.h"
+#include "tools/cli/report.h"
+#include "tools/cli/session.h"
+
+namespace tessera::cli {
+namespace {
+
+namespace po = boost::program_options;
+
+std::unordered_map<std::string, std::int32_t> numbers_of(const std::vector<std::string>& ids) {
+  std::unordered_map<std::string, std::int32_t> out;
+  for (std::size_t i = 0; i < ids.size(); ++i) out.emplace(ids[i], static_cast<std::int32_t>(i));
+  return out;
+}
+
+std::int32_t number_of(const std::unordered_map<std::string, std::int32_t>& numbers, const std::string& id, const char* what) {
+  const auto it = numbers.find(id);
+  check(it != numbers.end(), "recommend: no ", what, " '", id, "' in the data set of this run");
+  return it->second;
+}
+
+// Who asks: the names to print, and everything known of them (all parts of the data set).
+struct Askers {
+  std::vector<std::string> names;
+  Histories histories;
+};
+
+void add_user(Askers& askers, const Dataset& data, std::int32_t user) {
+  const auto& inter = data.interactions;
+  askers.names.push_back(data.user_ids[static_cast<std::size_t>(user)]);
+  askers.histories.user.push_back(user);
+  askers.histories.item.insert(askers.histories.item.end(), inter.item.begin() + inter.begin(user), inter.item.begin() + inter.end(user));
+  if (!inter.time.empty())
+    askers.histories.time.insert(askers.histories.time.end(), inter.time.begin() + inter.begin(user), inter.time.begin() + inter.end(user));
+  askers.histories.offset.push_back(askers.histories.size());
+}
+
+Askers askers_of(const Arguments& arguments, const Dataset& data) {
+  const int given = arguments.has("user") + arguments.has("history") + arguments.has("users");
+  if (given != 1) throw UsageError("tessera recommend: expected exactly one of --user ID, --history a,b,c and --users FILE");
+  Askers askers;
+  if (arguments.has("history")) {
+    const auto items = numbers_of(data.items.ids);
+    std::istringstream words(arguments.text("history"));
+    std::vector<std::int32_t> history;
+    for (std::string id; std::getline(words, id, ',');) history.push_back(number_of(items, id, "item"));
+    askers.names.emplace_back("history");
+    askers.histories = histories_of({history});
+    return askers;
+  }
+  const auto users = numbers_of(data.user_ids);
+  if (arguments.has("user")) {
+    add_user(askers, data, number_of(users, arguments.text("user"), "user"));
+    return askers;
+  }
+  std::istringstream lines(read_file(arguments.text("users")));
+  for (std::string id; std::getline(lines, id);)
+    if (!id.empty()) add_user(askers, data, number_of(users, id, "user"));
+  return askers;
+}
+
+// The identifier and the items of the history that share most of it.
+std::string explain(const Pipeline& pipeline, const Histories& histories, std::int64_t row, std::int32_t item) {
+  const Catalog& catalog = pipeline.catalog();
+  const auto own = catalog.codes_of(item);
+  std::string out = "identifier";
+  for (int l = 0; l < catalog.levels(); ++l) out += str(" ", catalog.level(l).name, "=", own[static_cast<std::size_t>(l)]);
+  int longest = 0;
+  std::int32_t nearest = -1;
+  for (auto i = histories.offset[static_cast<std::size_t>(row)]; i < histories.offset[static_cast<std::size_t>(row) + 1]; ++i) {
+    const auto other = histories.item[static_cast<std::size_t>(i)];
+    const auto codes = catalog.codes_of(other);
+    int shared = 0;
+    while (shared < catalog.levels() && codes[static_cast<std::size_t>(shared)] == own[static_cast<std::size_t>(shared)]) ++shared;
+    if (shared > longest || (shared == longest && shared > 0)) longest = shared, nearest = other;
+  }
+  if (nearest < 0) return out + "; no item of the history shares its first code";
+  return out + str("; shares the first ", longest, " of ", catalog.levels(), " codes with ", pipeline.data().items.ids[static_cast<std::size_t>(nearest)], " of the history");
+}
+
+void print(const Arguments& arguments, const Pipeline& pipeline, const Askers& askers, const Ranking& ranking) {
+  const Items& items = pipeline.data().items;
+  for (std::int64_t b = 0; b < askers.histories.rows(); ++b) {
+    const auto& name = askers.names[static_cast<std::size_t>(b)];
+    if (!arguments.has("json")) std::cout << (b ? "\n" : "") << "user " << name << "\n";
+    std::string json = "{\"user\":" + json_text(name) + ",\"items\":[";
+    for (int r = 0; r < ranking.k; ++r) {
+      const auto at = static_cast<std::size_t>(b * ranking.k + r);
+      const auto item = ranking.item[at];
+      if (item < 0) break;
+      const auto i = static_cast<std::size_t>(item);
+      const std::string title = items.titles.empty() ? "" : items.titles[i];
+      const std::string why = arguments.has("explain") ? explain(pipeline, askers.histories, b, item) : "";
+      if (arguments.has("json")) {
+        json += str(r ? "," : "", "{\"item\":", json_text(items.ids[i]), ",\"title\":", json_text(title), ",\"score\":", json_number(ranking.score[at]));
+        if (!why.empty()) json += ",\"why\":" + json_text(why);
+        json += "}";
+      } else {
+        std::cout << "  " << r + 1 << (r < 9 ? "   " : "  ") << items.ids[i] << "  " << fixed(ranking.score[at], 3) << "  " << title << "\n";
+        if (!why.empty()) std::cout << "        " << why << "\n";
+      }
+    }
+    if (arguments.has("json")) std::cout << json << "]}\n";
+  }
+}
+
+}  // namespace
+
+int run_recommend(const std::vector<std::string>& words) {
+  Arguments arguments("recommend");
+  add_pipeline_options(arguments);
+  arguments.options()("user", po::value<std::string>(), "a user of the data set")("history", po::value<std::string>(), "item ids, oldest first, separated by commas")(
+      "users", po::value<std::string>(), "a file with one user a line")("k", po::value<int>()->default_value(10), "how many items")(
+      "allow", po::value<std::string>(), "a file of item ids, one a line: only these are answered")("seen", "answer items of the user's own history too")(
+      "explain", "identifier of each item and what it shares with the history")("json", "one JSON line a user");
+  if (!arguments.parse(words)) return 0;
+  const std::string folder = arguments.words(1, 1)[0];
+  const int k = arguments.get<int>("k");
+  if (k < 1) throw UsageError(str("tessera recommend: --k is ", k, ", expected 1 or more"));
+  Session session(arguments.texts("plugin-dir"), true);
+  auto pipeline = session.open_run(folder, arguments.texts("set"), arguments.has("skip-bad"));
+  const Askers askers = askers_of(arguments, pipeline->data());
+  RankRequest request;
+  request.k = static_cast<int>(std::min<std::int64_t>(k, pipeline->data().item_count()));
+  if (!arguments.has("seen")) {
+    request.excluded_offset = askers.histories.offset;
+    request.excluded = askers.histories.item;
+  }
+  if (arguments.has("allow")) request.allowed = items_of_file(pipeline->data().items, arguments.text("allow"));
+  print(arguments, *pipeline, askers, pipeline->head().rank(pipeline->model(), askers.histories, request));
+  return 0;
+}
+
+}  // namespace tessera::cli
