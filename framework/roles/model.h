@@ -33,8 +33,8 @@ struct ModelSpec {
 
 // What a model remembers of B users. States and summary are public; the cache is the model's own (keys and values).
 struct Memory {
-  struct Cache {
-    TESSERA_API virtual ~Cache();
+  struct TESSERA_API Cache {
+    virtual ~Cache();
   };
   Tensor states;                        // (M, D), jagged over users
   std::vector<std::int64_t> offset{0};  // (B + 1)

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "tensor/core/dispatch.h"
+#include "tensor/core/fast_math.h"
 #include "tensor/core/parallel.h"
 #include "tensor/ops/softmax/softmax.h"
 
@@ -71,6 +72,37 @@ void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) {
       T sum = 0;
       for (std::int64_t i = 0; i < n; ++i) sum += g[i];
       for (std::int64_t i = 0; i < n; ++i) d[i] = g[i] - std::exp(p[i]) * sum;
+    });
+  });
+}
+
+void log_sum_exp_forward(const Tensor& x, Tensor& y) {
+  dispatch_float("log_sum_exp", x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for_rows(x, [&](std::int64_t at, std::int64_t n) {
+      const T* a = x.data<T>() + at;
+      const T top = *std::max_element(a, a + n);
+      // Sixteen sums side by side, so that the loop runs in vectors.
+      T sums[16] = {};
+      std::int64_t i = 0;
+      for (; i + 16 <= n; i += 16)
+        for (int j = 0; j < 16; ++j) sums[j] += detail::fast_exp(a[i + j] - top);
+      for (; i < n; ++i) sums[0] += detail::fast_exp(a[i] - top);
+      T sum = 0;
+      for (const T part : sums) sum += part;
+      y.data<T>()[at / n] = top + std::log(sum);
+    });
+  });
+}
+
+void log_sum_exp_backward(const Tensor& x, const Tensor& y, const Tensor& dy, Tensor& dx) {
+  dispatch_float("log_sum_exp", x.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for_rows(x, [&](std::int64_t at, std::int64_t n) {
+      const T* a = x.data<T>() + at;
+      T* d = dx.data<T>() + at;
+      const T log_sum = y.data<T>()[at / n], g = dy.data<T>()[at / n];
+      for (std::int64_t i = 0; i < n; ++i) d[i] = g * std::exp(a[i] - log_sum);
     });
   });
 }

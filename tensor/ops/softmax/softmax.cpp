@@ -27,4 +27,16 @@ Tensor log_softmax(const Tensor& x) {
   });
 }
 
+Tensor log_sum_exp(const Tensor& x) {
+  check(x.columns() >= 1, "log_sum_exp: x ", x.shape().text(), " has no classes");
+  require_cpu_kernel("log_sum_exp", x.device());
+  Tensor y({x.rows()}, x.dtype(), x.device());
+  cpu::log_sum_exp_forward(x, y);
+  return record("log_sum_exp", y, {&x}, [x = x.detach(), y](const Tensor& dy, Grads& dx) {
+    Tensor g(x.shape(), x.dtype(), x.device());
+    cpu::log_sum_exp_backward(x, y, dy, g);
+    dx[0].add(std::move(g));
+  });
+}
+
 }  // namespace tessera

@@ -33,6 +33,22 @@ TEST(SoftmaxGrad, Gradcheck) {
   }
 }
 
+TEST(Softmax, LogSumExpIsTheNormalizer) {
+  for (const Shape& shape : {Shape{4, 7}, Shape{1, 1}, Shape{3, 37}, Shape{2, 256}}) {
+    const Tensor x = random_f64(shape, 5, 3.0), y = log_sum_exp(x), z = log_softmax(x), w = log_sum_exp(x.to(DType::f32));
+    EXPECT_EQ(y.numel(), shape.rows());
+    for (std::int64_t i = 0; i < x.numel(); ++i) {
+      EXPECT_NEAR(x.values<double>()[i] - y.values<double>()[i / shape.columns()], z.values<double>()[i], 1e-13);
+      EXPECT_NEAR(y.values<double>()[i / shape.columns()], w.values<float>()[i / shape.columns()], 2e-6);
+    }
+  }
+}
+
+TEST(SoftmaxGrad, LogSumExp) {
+  for (const Shape& shape : {Shape{4, 7}, Shape{1, 1}, Shape{3, 37}})
+    EXPECT_LT(gradcheck([](const auto& x) { return log_sum_exp(x[0]); }, {random_f64(shape, 1)}), 1e-8);
+}
+
 TEST(Softmax, RefusesNoClasses) { EXPECT_THROW(softmax(Tensor({3, 0})), Error); }
 
 }  // namespace tessera

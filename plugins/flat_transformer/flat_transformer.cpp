@@ -1,0 +1,188 @@
+#include "plugins/flat_transformer/flat_transformer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/autograd/tape.h"
+#include "tensor/core/random.h"
+#include "tensor/ops/dropout/dropout.h"
+#include "tensor/ops/elementwise/elementwise.h"
+#include "tensor/ops/embedding/embedding.h"
+#include "tensor/ops/join/join.h"
+#include "tensor/ops/reduce/reduce.h"
+
+namespace tessera {
+namespace {
+
+struct FlatCache final : Memory::Cache {
+  TransformerCache rows;
+  std::vector<std::int32_t> items;         // what was read, jagged:
+  std::vector<std::int64_t> offset{0};
+};
+
+struct FlatExtension final : Extension {
+  TransformerBranches branches;
+};
+
+bool training() { return TrainingScope::current() != nullptr || Tape::current() != nullptr; }
+
+FlatCache& cache_of(const Memory& memory, const char* call) {
+  auto* cache = dynamic_cast<FlatCache*>(memory.cache.get());
+  check(cache != nullptr, "flat_transformer: ", call, " needs a memory that encode() made outside of training");
+  return *cache;
+}
+
+// Positions of items' rows: r rows an item, the first item of row b being number start[b].
+std::vector<std::int32_t> positions_of(std::span<const std::int64_t> offset, std::span<const std::int64_t> start, int r) {
+  std::vector<std::int32_t> position;
+  position.reserve(static_cast<std::size_t>(offset.back() * r));
+  for (std::size_t b = 0; b + 1 < offset.size(); ++b) {
+    const std::int64_t first = start.empty() ? 0 : start[b] * r, rows = (offset[b + 1] - offset[b]) * r;
+    for (std::int64_t i = 0; i < rows; ++i) position.push_back(static_cast<std::int32_t>(first + i));
+  }
+  return position;
+}
+
+std::vector<std::int64_t> times(std::span<const std::int64_t> offset, int factor) {
+  std::vector<std::int64_t> scaled(offset.begin(), offset.end());
+  for (auto& at : scaled) at *= factor;
+  return scaled;
+}
+
+// The newest `limit` items of each row (all, where limit is 0), and for each given item its place among them or -1.
+struct Kept {
+  std::vector<std::int32_t> items, place;
+  std::vector<std::int64_t> offset{0};
+};
+Kept newest(const Histories& histories, std::int64_t limit) {
+  Kept kept;
+  kept.place.reserve(histories.item.size());
+  for (std::int64_t b = 0; b < histories.rows(); ++b) {
+    const std::int64_t begin = histories.offset[static_cast<std::size_t>(b)], end = histories.offset[static_cast<std::size_t>(b) + 1];
+    const std::int64_t from = limit > 0 ? std::max(begin, end - limit) : begin;
+    for (std::int64_t i = begin; i < end; ++i) {
+      kept.place.push_back(i < from ? -1 : static_cast<std::int32_t>(kept.items.size()));
+      if (i >= from) kept.items.push_back(histories.item[static_cast<std::size_t>(i)]);
+    }
+    kept.offset.push_back(static_cast<std::int64_t>(kept.items.size()));
+  }
+  return kept;
+}
+
+}  // namespace
+
+Tensor FlatTransformer::item_inputs(std::span<const std::int32_t> items, std::span<const std::int64_t> offset,
+                                    std::span<const std::int64_t> start) {
+  const double factor = options_.scale_input ? std::sqrt(static_cast<double>(options_.width)) : 1.0;
+  const int levels = catalog_->levels();
+  Tensor x;
+  if (tower_) {
+    x = tower_->vectors(items);
+  } else {
+    const std::vector<std::int32_t> tokens = catalog_->tokens_of(items);
+    x = reads_tokens() ? (*tokens_)(tokens) : tokens_->sum(tokens, levels, factor);
+  }
+  if (factor != 1.0 && (tower_ || reads_tokens())) x = scale(x, factor);
+  return place(x, positions_ ? positions_of(offset, start, rows_per_item()) : std::vector<std::int32_t>());
+}
+
+Tensor FlatTransformer::place(Tensor x, const std::vector<std::int32_t>& position) {
+  if (positions_) x = add(x, (*positions_)(position));
+  return dropout(x, options_.embedding_dropout);
+}
+
+// The state to predict the next item from: the last one, or the mean where states see both sides.
+Tensor FlatTransformer::summary_of(const Memory& memory) const {
+  if (!options_.causal) return segment_mean(memory.states, memory.offset);
+  std::vector<std::int32_t> last;
+  for (std::size_t b = 0; b + 1 < memory.offset.size(); ++b)
+    last.push_back(memory.offset[b + 1] > memory.offset[b] ? static_cast<std::int32_t>(memory.offset[b + 1] - 1) : -1);
+  return gather_rows(memory.states, last);
+}
+
+Memory FlatTransformer::encode(const Histories& histories) {
+  // A training row may hold one item more than a history: its last target, read for its tokens.
+  const std::int64_t limit = options_.max_items == 0 ? 0 : options_.max_items + (training() && reads_tokens() ? 1 : 0);
+  Kept kept = newest(histories, limit);
+  const int rows = rows_per_item();
+  Memory memory;
+  memory.offset = times(kept.offset, rows);
+  std::shared_ptr<FlatCache> cache;
+  if (options_.causal && !training()) {
+    cache = std::make_shared<FlatCache>();
+    cache->items = kept.items;
+    cache->offset = kept.offset;
+  }
+  memory.states = (*transformer_)(item_inputs(kept.items, kept.offset, {}), memory.offset, cache ? &cache->rows : nullptr);
+  memory.cache = cache;
+  memory.summary = summary_of(memory);
+  if (rows > 1 || kept.items.size() != histories.item.size()) {
+    memory.item_row = std::move(kept.place);
+    for (auto& row : memory.item_row) row = row < 0 ? -1 : row * rows + rows - 1;
+  }
+  return memory;
+}
+
+std::unique_ptr<Extension> FlatTransformer::extend(const Memory& memory, const Candidates& candidates, const Extension* previous) {
+  FlatCache& cache = cache_of(memory, "extend()");
+  check(reads_tokens(), "flat_transformer: extend() continues flattened tokens; set input = \"tokens\"");
+  const auto* before = previous ? &dynamic_cast<const FlatExtension&>(*previous).branches : nullptr;
+  const int fresh = candidates.tokens;
+  check(candidates.code.size() == candidates.row.size() * static_cast<std::size_t>(fresh), "flat_transformer: ",
+        candidates.code.size(), " codes for ", candidates.row.size(), " candidates of ", fresh, " tokens");
+  std::vector<std::int32_t> tokens(candidates.code.size()), position(positions_ ? candidates.code.size() : 0);
+  for (std::size_t c = 0; c < candidates.row.size(); ++c) {
+    const auto row = static_cast<std::size_t>(candidates.row[c]);
+    const std::int64_t first = memory.offset[row + 1] - memory.offset[row] + (before ? before->rows : 0);
+    for (int j = 0; j < fresh; ++j) {
+      const std::size_t at = c * static_cast<std::size_t>(fresh) + static_cast<std::size_t>(j);
+      const std::int32_t code = candidates.code[at];
+      tokens[at] = code < 0 ? -1 : catalog_->token_offset(candidates.first_level + j) + code;
+      if (positions_) position[at] = static_cast<std::int32_t>(first + j);
+    }
+  }
+  Tensor x = (*tokens_)(tokens);
+  if (options_.scale_input) x = scale(x, std::sqrt(static_cast<double>(options_.width)));
+  auto extension = std::make_unique<FlatExtension>();
+  extension->states = transformer_->extend(place(x, position), candidates.row, candidates.parent, cache.rows, before, extension->branches);
+  return extension;
+}
+
+void FlatTransformer::append(Memory& memory, const Histories& news) {
+  FlatCache& old = cache_of(memory, "append()");
+  check(news.rows() + 1 == static_cast<std::int64_t>(old.offset.size()), "flat_transformer: append() got ", news.rows(),
+        " rows for a memory of ", old.offset.size() - 1);
+  Histories both;
+  std::vector<std::int64_t> start;
+  std::vector<std::int32_t> order;  // rows of [old states | new states], user by user
+  const int rows = rows_per_item();
+  bool overflows = false;
+  for (std::size_t b = 0; b + 1 < old.offset.size(); ++b) {
+    start.push_back(old.offset[b + 1] - old.offset[b]);
+    both.item.insert(both.item.end(), old.items.begin() + old.offset[b], old.items.begin() + old.offset[b + 1]);
+    both.item.insert(both.item.end(), news.item.begin() + news.offset[b], news.item.begin() + news.offset[b + 1]);
+    both.offset.push_back(static_cast<std::int64_t>(both.item.size()));
+    overflows = overflows || (options_.max_items > 0 && both.offset[b + 1] - both.offset[b] > options_.max_items);
+    for (std::int64_t i = old.offset[b] * rows; i < old.offset[b + 1] * rows; ++i) order.push_back(static_cast<std::int32_t>(i));
+    for (std::int64_t i = news.offset[b] * rows; i < news.offset[b + 1] * rows; ++i)
+      order.push_back(static_cast<std::int32_t>(old.offset.back() * rows + i));
+  }
+  both.user.assign(start.size(), -1);
+  // Where the oldest items fall out, every state that saw them changes.
+  if (overflows) {
+    memory = encode(both);
+    return;
+  }
+  const Tensor x = item_inputs(news.item, news.offset, start);
+  const Tensor states = transformer_->append(x, times(news.offset, rows), old.rows);
+  memory.states = gather_rows(concat_rows({memory.states, states}), order);
+  old.items = both.item;
+  old.offset = both.offset;
+  memory.offset = times(both.offset, rows);
+  memory.item_row.clear();
+  if (rows > 1)
+    for (std::size_t i = 0; i < both.item.size(); ++i) memory.item_row.push_back(static_cast<std::int32_t>((i + 1) * rows - 1));
+  memory.summary = summary_of(memory);
+}
+
+}  // namespace tessera

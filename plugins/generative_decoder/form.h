@@ -1,0 +1,45 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "framework/roles/head.h"
+#include "plugins/generative_decoder/code_table.h"
+#include "plugins/generative_decoder/options.h"
+
+namespace tessera {
+
+// One level of a search: C prefixes, in order of their rows. parent (C): the prefix of the step before that each continues,
+// code (C): its newest code, of level - 1. At level 0 each row stands once, and parent and code are empty.
+struct Step {
+  int level = 0;
+  std::vector<std::int32_t> row, parent, code;
+};
+
+// A search under way over the rows of one memory. A step of level 0 begins anew, with other rows perhaps.
+class Decoding {
+ public:
+  virtual ~Decoding() = default;
+  virtual Tensor advance(const Step& step) = 0;  // (C, columns) logits of step.level; steps come level by level
+};
+
+// How identifiers are generated from a memory: one of the three forms.
+class DecoderForm : public Module {
+ public:
+  virtual Tensor loss(Model& model, const TrainBatch& batch) = 0;
+  virtual std::unique_ptr<Decoding> decode(Model& model, const Memory& memory) = 0;
+};
+
+std::unique_ptr<DecoderForm> make_light(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
+std::unique_ptr<DecoderForm> make_continue(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
+std::unique_ptr<DecoderForm> make_cross(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
+
+// Rows of the memory's states that predict, and the items that they predict: one each position, or one each row (then
+// `row` is empty and the summary predicts).
+struct Targets {
+  std::vector<std::int32_t> row, item;
+};
+Targets every_target(const Memory& memory, const TrainBatch& batch);
+
+}  // namespace tessera

@@ -1,0 +1,162 @@
+#include <algorithm>
+
+#include "framework/config/config.h"
+#include "framework/plugin/plugin.h"
+#include "plugins/generative_decoder/form.h"
+#include "plugins/generative_decoder/search.h"
+#include "tensor/autograd/tape.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kAutomaticBeam = 50;
+
+// What a model must offer for a form; empty where it does, else what it lacks and what to do.
+std::string misfit(const std::string& form, const ModelSpec& model) {
+  if (!model.reads_histories) return "it reads the interaction graph and has no states of a history; take the head dot_product";
+  if (form != "continue") return "";
+  if (!model.causal) return "it is bidirectional, and only a causal model can go on; set causal = true in [model], or form = \"cross\"";
+  if (!model.token_states) return "it has one state an item, not one a token; set input = \"tokens\" in [model], or form = \"light\"";
+  if (!model.extends) return "it does not offer extend(); take form = \"light\" or \"cross\"";
+  return "";
+}
+
+BatchForm batch_form(const std::string& form, const ModelSpec& model) {
+  if (form == "continue") return BatchForm::every_position_last_included;
+  return form == "light" && model.causal ? BatchForm::every_position : BatchForm::one_target;
+}
+
+class GenerativeDecoder final : public Head {
+ public:
+  GenerativeDecoder(const GenerativeOptions& options, const Section& section);
+  HeadSpec spec(const ModelSpec& model) const override;
+  void build(const BuildContext& context, const ModelSpec& model) override;
+  ItemVectorSource* item_tower() override { return options_.form == "continue" ? nullptr : table_.get(); }
+  Tensor loss(Model& model, const TrainBatch& batch) override { return form_->loss(model, batch); }
+  Ranking rank(Model& model, const Histories& histories, const RankRequest& request) override;
+  std::vector<float> score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
+                           std::span<const std::int32_t> items) override;
+
+ private:
+  // The most prefixes that a row keeps at a level, with a beam of `width` (0: all).
+  std::int64_t most_prefixes(std::int64_t width) const;
+
+  GenerativeOptions options_;
+  Section section_;
+  const Catalog* catalog_ = nullptr;
+  std::unique_ptr<CodeTable> table_;
+  std::unique_ptr<CountedTrie> trie_;
+  std::unique_ptr<DecoderForm> form_;
+};
+
+GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Section& section) : options_(options), section_(section) {
+  const auto only = [&](const char* key, std::initializer_list<const char*> forms) {
+    const bool fits = std::find(forms.begin(), forms.end(), options.form) != forms.end();
+    if (section.has(key) && !fits)
+      section.fail(key, str(key, " has no meaning with form = \"", options.form, "\"; remove it"));
+  };
+  for (const char* key : {"layers", "heads", "head_width", "norm", "bias", "positions", "buckets"}) only(key, {"cross"});
+  for (const char* key : {"ffn", "activation", "dropout", "token_dropout"}) only(key, {"light", "cross"});
+  only("tie", {"light", "cross"});
+  if (options.search == "exact" && section.has("beam")) section.fail("beam", "beam has no meaning with search = \"exact\"; remove one of them");
+  if (options.normalize && section.has("output_bias") && options.output_bias)
+    section.fail("output_bias", "output_bias = true does not go with normalize = true; remove one of them");
+}
+
+HeadSpec GenerativeDecoder::spec(const ModelSpec& model) const {
+  HeadSpec spec;
+  spec.form = batch_form(options_.form, model);
+  spec.has_item_tower = options_.form != "continue";
+  spec.needs_unique_items = true;
+  return spec;
+}
+
+void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& model) {
+  const std::string lacks = misfit(options_.form, model);
+  if (!lacks.empty())
+    section_.fail("form", str("head generative_decoder with form = \"", options_.form, "\" does not fit the model: ", lacks));
+  if (!context.catalog.unique())
+    section_.fail("", str("head generative_decoder needs unique identifiers, but the catalogue's policy '", name_of(context.catalog.policy()),
+                          "' leaves items with the same codes; take counter, popularity or repair"));
+  catalog_ = &context.catalog;
+  table_ = std::make_unique<CodeTable>(context.catalog, model.width, options_);
+  add_module("table", *table_);
+  trie_ = std::make_unique<CountedTrie>(context.catalog.trie(), context.catalog.items());
+  form_ = options_.form == "light"      ? make_light(*table_, options_, model)
+          : options_.form == "continue" ? make_continue(*table_, options_, model)
+                                        : make_cross(*table_, options_, model);
+  add_module(options_.form, *form_);
+}
+
+std::int64_t GenerativeDecoder::most_prefixes(std::int64_t width) const {
+  std::int64_t most = 1;
+  for (int depth = 1; depth < catalog_->levels(); ++depth) most = std::max<std::int64_t>(most, trie_->trie().nodes_at(depth));
+  return width > 0 ? std::min(width, most) : most;
+}
+
+Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const RankRequest& request) {
+  const NoTape no_tape;
+  const Memory memory = model.encode(histories);
+  const std::int64_t automatic = std::max<std::int64_t>(request.k, kAutomaticBeam);
+  const std::int64_t width = options_.search == "exact" ? 0 : options_.beam > 0 ? std::max(options_.beam, request.k) : automatic;
+  const Filter filter(*trie_, request);
+  const Search search(*table_, *trie_);
+  const auto decoding = form_->decode(model, memory);
+  const std::int64_t rows = histories.rows(), together = Search::rows_together(most_prefixes(width));
+  Ranking ranking;
+  ranking.k = request.k;
+  ranking.item.assign(static_cast<std::size_t>(rows * request.k), -1);
+  ranking.score.assign(ranking.item.size(), -std::numeric_limits<float>::infinity());
+  for (std::int64_t first = 0; first < rows; first += together) {
+    const std::int64_t end = std::min(rows, first + together);
+    const Search::Found found = search.best(*decoding, first, end, request, filter, width);
+    for (std::int64_t b = first; b < end; ++b) {
+      const std::int64_t begin = found.offset[static_cast<std::size_t>(b - first)], count = found.offset[static_cast<std::size_t>(b - first) + 1] - begin;
+      std::copy_n(found.item.begin() + begin, count, ranking.item.begin() + b * request.k);
+      std::copy_n(found.score.begin() + begin, count, ranking.score.begin() + b * request.k);
+    }
+  }
+  return ranking;
+}
+
+std::vector<float> GenerativeDecoder::score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
+                                            std::span<const std::int32_t> items) {
+  const NoTape no_tape;
+  const Memory memory = model.encode(histories);
+  const Search search(*table_, *trie_);
+  const auto decoding = form_->decode(model, memory);
+  std::int64_t longest = 1;
+  for (std::size_t b = 0; b + 1 < offset.size(); ++b) longest = std::max(longest, offset[b + 1] - offset[b]);
+  const std::int64_t rows = histories.rows(), together = Search::rows_together(most_prefixes(longest));
+  std::vector<float> scores;
+  for (std::int64_t first = 0; first < rows; first += together) {
+    const std::vector<float> part = search.score(*decoding, first, std::min(rows, first + together), offset, items);
+    scores.insert(scores.end(), part.begin(), part.end());
+  }
+  return scores;
+}
+
+std::unique_ptr<Head> make(const GenerativeOptions& options, const Section& section) {
+  return std::make_unique<GenerativeDecoder>(options, section);
+}
+
+void register_components(Registry& registry) {
+  registry.add<Head, GenerativeOptions>("generative_decoder", "generates the codes of items under the trie: light, continue or cross", make);
+}
+
+}  // namespace
+
+Targets every_target(const Memory& memory, const TrainBatch& batch) {
+  Targets targets;
+  for (std::size_t i = 0; i < batch.target.size(); ++i) {
+    const std::int32_t row = memory.item_row.empty() ? static_cast<std::int32_t>(i) : memory.item_row[i];
+    if (batch.target[i] < 0 || row < 0) continue;
+    targets.row.push_back(row);
+    targets.item.push_back(batch.target[i]);
+  }
+  return targets;
+}
+
+}  // namespace tessera
+
+TESSERA_PLUGIN("0.1.0", "Generates the codes of items, level by level, under the prefix trie", tessera::register_components);

@@ -1,0 +1,172 @@
+#include "plugins/generative_decoder/search.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "tensor/core/parallel.h"
+#include "tensor/ops/softmax/softmax.h"
+
+namespace tessera {
+namespace {
+
+constexpr std::int64_t kPrefixesTogether = 16384;
+
+struct Prefix {
+  double score = 0.0;
+  std::int32_t node = 0, parent = 0, code = 0;  // parent: number of the prefix of the level before
+};
+
+bool better(const Prefix& a, const Prefix& b) { return a.score > b.score || (a.score == b.score && a.node < b.node); }
+bool earlier(const Prefix& a, const Prefix& b) { return a.node < b.node; }
+
+// The scores of one level: log softmax over the whole row, looked up for single codes.
+class LevelScores {
+ public:
+  LevelScores(const CodeTable& table, int level, const Tensor& logits)
+      : logits_(logits.to(DType::f32)), normalizer_(log_sum_exp(logits_)), columns_(logits.columns()) {
+    first_ = table.column(level, 0);
+    absent_ = table.column(level, -1);
+  }
+  double operator()(std::int32_t prefix, std::int32_t code) const {
+    const float logit = logits_.data<float>()[prefix * columns_ + (code < 0 ? absent_ : first_ + code)];
+    return static_cast<double>(logit - normalizer_.data<float>()[prefix]);
+  }
+
+ private:
+  Tensor logits_, normalizer_;
+  std::int64_t columns_, first_, absent_;
+};
+
+// Prefixes of all rows at one level, in order of row and node.
+struct Level {
+  std::vector<std::vector<Prefix>> rows;
+  std::vector<std::int32_t> begin;  // number of each row's first prefix
+
+  explicit Level(std::int64_t count) : rows(static_cast<std::size_t>(count)) {}
+  void number() {
+    begin.assign(1, 0);
+    for (const auto& row : rows) begin.push_back(begin.back() + static_cast<std::int32_t>(row.size()));
+  }
+  Step step(int level, std::int64_t first_row) const {
+    Step step;
+    step.level = level;
+    for (std::size_t b = 0; b < rows.size(); ++b)
+      for (const Prefix& prefix : rows[b]) {
+        step.row.push_back(static_cast<std::int32_t>(first_row + static_cast<std::int64_t>(b)));
+        if (level == 0) continue;
+        step.parent.push_back(prefix.parent);
+        step.code.push_back(prefix.code);
+      }
+    return step;
+  }
+};
+
+Level roots(std::int64_t rows, std::int32_t root) {
+  Level level(rows);
+  for (auto& row : level.rows) row.assign(1, Prefix{0.0, root, 0, 0});
+  level.number();
+  return level;
+}
+
+}  // namespace
+
+std::int64_t Search::rows_together(std::int64_t prefixes) { return std::max<std::int64_t>(1, kPrefixesTogether / std::max<std::int64_t>(1, prefixes)); }
+
+Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request, const Filter& filter,
+                           std::int64_t width) const {
+  const Trie& trie = trie_.trie();
+  const int levels = table_.levels();
+  Level now = roots(end - first, trie.root());
+  for (int l = 0; l < levels; ++l) {
+    const LevelScores scores(table_, l, decoding.advance(now.step(l, first)));
+    const bool last = l + 1 == levels;
+    const auto keep = static_cast<std::size_t>(last ? request.k : width > 0 ? width : std::numeric_limits<std::int32_t>::max());
+    Level next(end - first);
+    parallel_for(end - first, [&](std::int64_t row) {
+      const auto b = static_cast<std::size_t>(row);
+      const Filter::Row open(filter, first + row);
+      std::vector<Prefix>& found = next.rows[b];
+      for (std::size_t i = 0; i < now.rows[b].size(); ++i) {
+        const Prefix& prefix = now.rows[b][i];
+        const std::int32_t number = now.begin[b] + static_cast<std::int32_t>(i);
+        const Trie::Children children = trie.children(prefix.node);
+        for (std::size_t c = 0; c < children.code.size(); ++c) {
+          const std::int32_t node = children.first + static_cast<std::int32_t>(c);
+          if (open.open(node)) found.push_back({prefix.score + scores(number, children.code[c]), node, number, children.code[c]});
+        }
+      }
+      if (found.size() > keep) {
+        std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(keep), found.end(), better);
+        found.resize(keep);
+        if (!last) std::sort(found.begin(), found.end(), earlier);
+      }
+    });
+    next.number();
+    now = std::move(next);
+    if (now.begin.back() == 0) break;
+  }
+  Found found;
+  for (auto& row : now.rows) {
+    const auto item = [&](const Prefix& leaf) { return trie.item_of(leaf.node); };
+    std::sort(row.begin(), row.end(), [&](const Prefix& a, const Prefix& b) {
+      return a.score > b.score || (a.score == b.score && item(a) < item(b));
+    });
+    for (const Prefix& leaf : row) {
+      found.item.push_back(item(leaf));
+      found.score.push_back(static_cast<float>(leaf.score));
+    }
+    found.offset.push_back(static_cast<std::int64_t>(found.item.size()));
+  }
+  return found;
+}
+
+std::vector<float> Search::score(Decoding& decoding, std::int64_t first, std::int64_t end, std::span<const std::int64_t> offset,
+                                 std::span<const std::int32_t> items) const {
+  const Trie& trie = trie_.trie();
+  const int levels = table_.levels();
+  // wanted[l][b]: the distinct prefixes of length l + 1 of the row's items, ascending.
+  std::vector<std::vector<std::vector<std::int32_t>>> wanted(static_cast<std::size_t>(levels));
+  for (auto& level : wanted) level.resize(static_cast<std::size_t>(end - first));
+  for (std::int64_t row = first; row < end; ++row) {
+    std::vector<std::int32_t> nodes;
+    for (std::int64_t i = offset[static_cast<std::size_t>(row)]; i < offset[static_cast<std::size_t>(row) + 1]; ++i)
+      nodes.push_back(trie.leaf_of(items[static_cast<std::size_t>(i)]));
+    std::sort(nodes.begin(), nodes.end());
+    for (int l = levels - 1; l >= 0; --l) {
+      nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+      wanted[static_cast<std::size_t>(l)][static_cast<std::size_t>(row - first)] = nodes;
+      for (auto& node : nodes) node = trie_.parent(node);
+    }
+  }
+  Level now = roots(end - first, trie.root());
+  for (int l = 0; l < levels && now.begin.back() > 0; ++l) {
+    const LevelScores scores(table_, l, decoding.advance(now.step(l, first)));
+    Level next(end - first);
+    parallel_for(end - first, [&](std::int64_t row) {
+      const auto b = static_cast<std::size_t>(row);
+      std::size_t i = 0;
+      for (const std::int32_t node : wanted[static_cast<std::size_t>(l)][b]) {
+        while (now.rows[b][i].node != trie_.parent(node)) ++i;
+        const Trie::Children children = trie.children(now.rows[b][i].node);
+        const std::int32_t code = children.code[static_cast<std::size_t>(node - children.first)];
+        const std::int32_t number = now.begin[b] + static_cast<std::int32_t>(i);
+        next.rows[b].push_back({now.rows[b][i].score + scores(number, code), node, number, code});
+      }
+    });
+    next.number();
+    now = std::move(next);
+    // A row without items has no prefixes from here on.
+  }
+  std::vector<float> result;
+  for (std::int64_t row = first; row < end; ++row) {
+    const auto& leaves = now.rows[static_cast<std::size_t>(row - first)];
+    for (std::int64_t i = offset[static_cast<std::size_t>(row)]; i < offset[static_cast<std::size_t>(row) + 1]; ++i) {
+      Prefix wanted_leaf;
+      wanted_leaf.node = trie.leaf_of(items[static_cast<std::size_t>(i)]);
+      result.push_back(static_cast<float>(std::lower_bound(leaves.begin(), leaves.end(), wanted_leaf, earlier)->score));
+    }
+  }
+  return result;
+}
+
+}  // namespace tessera

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "plugins/generative_decoder/code_table.h"
+#include "plugins/generative_decoder/filter.h"
+#include "plugins/generative_decoder/form.h"
+
+namespace tessera {
+
+// A search through the trie, level by level, for many rows at once. The prefixes of a row stand in the order of the trie's nodes,
+// whatever their scores, so a beam as wide as the catalogue computes exactly what score() computes.
+// Log-probabilities are normalised over the whole vocabulary of a level (or over all codes) before anything is masked; only legal
+// children of a prefix are looked at.
+class Search {
+ public:
+  Search(CodeTable& table, const CountedTrie& trie) : table_(table), trie_(trie) {}
+
+  struct Found {
+    std::vector<std::int64_t> offset{0};  // (rows + 1)
+    std::vector<std::int32_t> item;       // best first, ties to the smaller item number
+    std::vector<float> score;             // log-likelihood
+  };
+  // The k best items of rows first .. end of the memory, keeping `width` prefixes a level (0: all).
+  Found best(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request, const Filter& filter,
+             std::int64_t width) const;
+  // Log-likelihoods of given items, one number each: those of row b are items[offset[b] .. offset[b + 1]). Prefixes that items share
+  // are computed once.
+  std::vector<float> score(Decoding& decoding, std::int64_t first, std::int64_t end, std::span<const std::int64_t> offset,
+                           std::span<const std::int32_t> items) const;
+  // Rows to search together, so that at most some thousand prefixes are alive; `prefixes`: the most that a row can have.
+  static std::int64_t rows_together(std::int64_t prefixes);
+
+ private:
+  CodeTable& table_;
+  const CountedTrie& trie_;
+};
+
+}  // namespace tessera
