@@ -1,6 +1,5 @@
 // The CPU half of storage and copies. With CUDA, tensor/cuda/memory.cu stands in its place.
 #ifndef TESSERA_WITH_CUDA
-#include <cstdlib>
 #include <cstring>
 
 #include "tensor/core/device_copy.h"
@@ -14,10 +13,10 @@ int cuda_device_count() { return 0; }
 
 void* system_allocate(std::size_t bytes, Device device) {
   require_cpu("allocate", device);
-  return std::aligned_alloc(64, bytes);
+  return host_allocate(bytes);
 }
 
-void system_release(void* block, std::size_t, Device) { std::free(block); }
+void system_release(void* block, std::size_t, Device) { host_release(block); }
 
 void device_copy(void* to, Device to_device, const void* from, Device from_device, std::size_t bytes) {
   require_cpu("copy", to_device);

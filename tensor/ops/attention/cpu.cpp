@@ -53,6 +53,40 @@ struct Unit {
   }
 };
 
+// Rows of a sequence lie far apart in memory (all heads of q, k and v side by side), so that a head alone is read at the speed of
+// cache misses. While one unit computes, the rows of the next one are fetched, a few at a time.
+template <class T>
+class Ahead {
+ public:
+  Ahead(const JaggedAttention& call, const std::vector<T>& spread, std::int64_t unit)
+      : call_(call), unit_(call, spread, std::min(unit + 1, call.sequences() * call.heads - 1)) {}
+
+  void keys(const Columns& x, std::int64_t width, std::int64_t i, std::int64_t m) const {
+    fetch<false>(x, unit_.first_key, unit_.keys, width, i, m);
+  }
+  void queries(const Columns& x, std::int64_t width, std::int64_t i, std::int64_t m) const {
+    fetch<false>(x, unit_.first_query, unit_.queries, width, i, m);
+  }
+  void key_gradients(const Columns& x, std::int64_t width, std::int64_t i, std::int64_t m) const {
+    if (x) fetch<true>(x, unit_.first_key, unit_.keys, width, i, m);
+  }
+  void query_gradients(const Columns& x, std::int64_t width, std::int64_t i, std::int64_t m) const {
+    if (x) fetch<true>(x, unit_.first_query, unit_.queries, width, i, m);
+  }
+
+ private:
+  template <bool kWrite>
+  void fetch(const Columns& x, std::int64_t first, std::int64_t rows, std::int64_t width, std::int64_t i, std::int64_t m) const {
+    constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(T));
+    const T* row = x.row<T>(first + i) + unit_.head * width;
+    for (std::int64_t r = i; r < std::min(i + m, rows); ++r, row += x.stride())
+      for (std::int64_t d = 0; d < width; d += kLine) __builtin_prefetch(row + d, kWrite);
+  }
+
+  const JaggedAttention& call_;
+  Unit<T> unit_;
+};
+
 template <class T>
 struct ForwardBuffers {
   Buffer<T> queries, keys, keys_t, values, scores, out;
@@ -63,41 +97,39 @@ class Forward {
  public:
   Forward(const JaggedAttention& call, const RotaryTable<T>* rope, const Unit<T>& unit, ForwardBuffers<T>& buffers)
       : call_(call), unit_(unit), width_(call.key_width), out_width_(padded<T>(call.value_width)), keys_ld_(padded<T>(unit.keys)) {
-    const T* k = call.k.row<T>(unit.first_key) + unit.head * width_;
-    const T scale = static_cast<T>(call.scale);
-    T* keys_t = buffers.keys_t.take(width_ * keys_ld_);
+    T* keys = buffers.keys.take(keys_ld_ * padded<T>(width_));
+    pack_rows(call.k.row<T>(unit.first_key) + unit.head * width_, call.k.stride(), unit.keys, width_, static_cast<T>(call.scale), rope,
+              0, keys);
+    keys_t_ = buffers.keys_t.take(width_ * keys_ld_);
+    transpose_packed(keys, unit.keys, width_, keys_t_);
+    values_ = buffers.values.take(keys_ld_ * out_width_);
+    pack_rows<T>(call.v.row<T>(unit.first_key) + unit.head * call.value_width, call.v.stride(), unit.keys, call.value_width, T{1},
+                 nullptr, 0, values_);
     q_ = call.q.row<T>(unit.first_query) + unit.head * width_;
     q_ld_ = call.q.stride();
     if (rope) {
-      T* rows = buffers.keys.take(unit.keys * padded<T>(width_));
-      pack_rows(k, call.k.stride(), unit.keys, width_, T{1}, rope, 0, rows);
-      pack_transposed<T>(rows, padded<T>(width_), unit.keys, width_, scale, keys_t);
-      T* queries = buffers.queries.take(unit.queries * padded<T>(width_));
+      T* queries = buffers.queries.take(padded<T>(unit.queries) * padded<T>(width_));
       pack_rows(q_, q_ld_, unit.queries, width_, T{1}, rope, unit.mask.shift(), queries);
       q_ = queries;
       q_ld_ = padded<T>(width_);
-    } else {
-      pack_transposed(k, call.k.stride(), unit.keys, width_, scale, keys_t);
     }
-    keys_t_ = keys_t;
-    T* values = buffers.values.take(unit.keys * out_width_);
-    pack_rows<T>(call.v.row<T>(unit.first_key) + unit.head * call.value_width, call.v.stride(), unit.keys, call.value_width, T{1},
-                 nullptr, 0, values);
-    values_ = values;
     scores_ = buffers.scores.take(kBlockRows * kForwardKeys);
     out_ = buffers.out.take(kBlockRows * out_width_);
   }
 
-  void run(Tensor& y, Tensor& log_sum) {
+  void run(const Ahead<T>& ahead, Tensor& y, Tensor& log_sum) {
+    T* to = y.data<T>() + unit_.first_query * y.columns() + unit_.head * call_.value_width;
+    T* keep = log_sum.data<T>() + unit_.first_query * call_.heads + unit_.head;
     for (std::int64_t i = 0; i < unit_.queries; i += kBlockRows) {
       const std::int64_t m = std::min<std::int64_t>(kBlockRows, unit_.queries - i);
+      ahead.keys(call_.k, width_, i, m);
+      ahead.keys(call_.v, call_.value_width, i, m);
+      ahead.queries(call_.q, width_, i, m);
+      ahead.query_gradients({y}, call_.value_width, i, m);
       attend(i, m);
-      for (std::int64_t r = 0; r < m; ++r) {
-        const std::int64_t row = unit_.first_query + i + r;
-        T* to = y.data<T>() + row * y.columns() + unit_.head * call_.value_width;
-        const T inverse = sum_[r] > T{0} ? T{1} / sum_[r] : T{0};
-        for (std::int64_t d = 0; d < call_.value_width; ++d) to[d] = out_[r * out_width_ + d] * inverse;
-        log_sum.data<T>()[row * call_.heads + unit_.head] = top_[r] + std::log(sum_[r]);
+      for (std::int64_t r = 0; r < m; ++r, to += y.columns(), keep += call_.heads) {
+        copy_scaled(out_ + r * out_width_, call_.value_width, sum_[r] > T{0} ? T{1} / sum_[r] : T{0}, to);
+        *keep = top_[r] + std::log(sum_[r]);
       }
     }
   }
@@ -127,14 +159,14 @@ class Forward {
   const JaggedAttention& call_;
   const Unit<T>& unit_;
   std::int64_t width_, out_width_, keys_ld_, q_ld_;
-  const T *q_, *keys_t_, *values_;
-  T *scores_, *out_;
+  const T* q_;
+  T *keys_t_, *values_, *scores_, *out_;
   T top_[kBlockRows], sum_[kBlockRows];
 };
 
 template <class T>
 struct BackwardBuffers {
-  Buffer<T> queries, keys, keys_t, values_t, outs, delta, p, ds, dq, dk, dv, dbias;
+  Buffer<T> queries, keys, keys_t, values, values_t, outs, delta, p, ds, dq, dk, dv, dbias;
 };
 
 template <class T>
@@ -146,19 +178,21 @@ class Backward {
 
   void pack(const Tensor& y, const Tensor& log_sum, const Tensor& dy) {
     const std::int64_t nq = unit_.queries, nk = unit_.keys, dk = call_.key_width, dv = call_.value_width;
-    q_ = b_.queries.take(nq * width_);
+    q_ = b_.queries.take(padded<T>(nq) * width_);
     pack_rows(call_.q.row<T>(unit_.first_query) + unit_.head * dk, call_.q.stride(), nq, dk, T{1}, rope_, unit_.mask.shift(), q_);
-    k_ = b_.keys.take(nk * width_);
+    k_ = b_.keys.take(keys_ld_ * width_);
     pack_rows(call_.k.row<T>(unit_.first_key) + unit_.head * dk, call_.k.stride(), nk, dk, static_cast<T>(call_.scale), rope_, 0, k_);
     keys_t_ = b_.keys_t.take(dk * keys_ld_);
-    pack_transposed<T>(k_, width_, nk, dk, T{1}, keys_t_);
+    transpose_packed(k_, nk, dk, keys_t_);
+    T* values = b_.values.take(keys_ld_ * out_width_);
+    pack_rows<T>(call_.v.row<T>(unit_.first_key) + unit_.head * dv, call_.v.stride(), nk, dv, T{1}, nullptr, 0, values);
     values_t_ = b_.values_t.take(dv * keys_ld_);
-    pack_transposed<T>(call_.v.row<T>(unit_.first_key) + unit_.head * dv, call_.v.stride(), nk, dv, T{1}, values_t_);
-    outs_ = b_.outs.take(nq * out_width_);
+    transpose_packed(values, nk, dv, values_t_);
+    outs_ = b_.outs.take(padded<T>(nq) * out_width_);
     pack_rows<T>(dy.data<T>() + unit_.first_query * dy.columns() + unit_.head * dv, dy.columns(), nq, dv, T{1}, nullptr, 0, outs_);
     delta_ = b_.delta.take(nq);
-    for (std::int64_t i = 0; i < nq; ++i) {
-      const T* o = y.data<T>() + (unit_.first_query + i) * y.columns() + unit_.head * dv;
+    const T* o = y.data<T>() + unit_.first_query * y.columns() + unit_.head * dv;
+    for (std::int64_t i = 0; i < nq; ++i, o += y.columns()) {
       simd::Vec<T> dot{};
       simd::for_vectors<T>(
           dv, [&](std::int64_t d) { dot += simd::load(o + d) * simd::load(outs_ + i * out_width_ + d); },
@@ -180,14 +214,17 @@ class Backward {
     }
   }
 
-  void run() {
+  template <class Fetch>
+  void run(Fetch&& fetch) {
     for (std::int64_t i = 0; i < unit_.queries; i += kBackwardQueries) {
       const std::int64_t rows = std::min(kBackwardQueries, unit_.queries - i), end = unit_.mask.end(i + rows - 1);
       if (end <= 0) std::fill_n(dq_ + i * width_, rows * width_, T{0});
       for (std::int64_t j = 0; j < end; j += kBackwardKeys) {
         const std::int64_t keys = std::min(kBackwardKeys, end - j);
-        for (std::int64_t r = 0; r < rows; r += kBlockRows)
+        for (std::int64_t r = 0; r < rows; r += kBlockRows) {
+          if (j == 0) fetch(i + r);
           query_side(i + r, std::min<std::int64_t>(kBlockRows, rows - r), j, keys, p_ + r * kRow, ds_ + r * kRow);
+        }
         key_side(i, rows, j, keys);
       }
     }
@@ -237,8 +274,10 @@ class Backward {
       simd::store(ds + at, g);
       if (dbias_) simd::store(dbias_ + place + at, simd::load(dbias_ + place + at) + g);
     }
-    std::fill(p + used * kLanes, p + all * kLanes, T{0});
-    std::fill(ds + used * kLanes, ds + all * kLanes, T{0});
+    for (std::int64_t v = used; v < all; ++v) {
+      simd::store(p + v * kLanes, Vec<T>{});
+      simd::store(ds + v * kLanes, Vec<T>{});
+    }
   }
 
   // The block's part of dk and dv: each group of keys meets the queries that see it.
@@ -282,7 +321,7 @@ void attention_forward(const JaggedAttention& call, Tensor& y, Tensor& log_sum) 
       thread_local ForwardBuffers<T> buffers;
       for (auto unit = tiles[static_cast<std::size_t>(tile)]; unit < tiles[static_cast<std::size_t>(tile) + 1]; ++unit) {
         const Unit<T> one(call, spread, unit);
-        if (one.queries > 0) Forward<T>(call, rope.get(), one, buffers).run(y, log_sum);
+        if (one.queries > 0) Forward<T>(call, rope.get(), one, buffers).run(Ahead<T>(call, spread, unit), y, log_sum);
       }
     });
   });
@@ -303,7 +342,17 @@ void attention_backward(const JaggedAttention& call, const Tensor& y, const Tens
         const Unit<T> one(call, spread, unit);
         Backward<T> backward(call, rope.get(), one, buffers);
         backward.pack(y, log_sum, dy);
-        backward.run();
+        const Ahead<T> ahead(call, spread, unit);
+        backward.run([&](std::int64_t i) {
+          ahead.keys(call.k, call.key_width, i, kBlockRows);
+          ahead.keys(call.v, call.value_width, i, kBlockRows);
+          ahead.queries(call.q, call.key_width, i, kBlockRows);
+          ahead.queries({y}, call.value_width, i, kBlockRows);
+          ahead.queries({dy}, call.value_width, i, kBlockRows);
+          ahead.query_gradients(dq, call.key_width, i, kBlockRows);
+          ahead.key_gradients(dk, call.key_width, i, kBlockRows);
+          ahead.key_gradients(dv, call.value_width, i, kBlockRows);
+        });
         backward.unpack(dq, dk, dv, size > 0 ? parts.data() + tile * size : nullptr);
       }
     });

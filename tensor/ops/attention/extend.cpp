@@ -39,7 +39,7 @@ Groups group(const SharedPast& call) {
 
 template <class T>
 struct ExtendBuffers {
-  Buffer<T> keys_t, values, queries, own_keys, scores, out;
+  Buffer<T> keys, keys_t, values, queries, own_keys, scores, out;
 };
 
 // One head of a group: the scores of all its queries against the shared history are small matrix products, those against each
@@ -54,16 +54,19 @@ class Extension {
         past_(call.past_offset[static_cast<std::size_t>(g.history) + 1] - first_), width_(padded<T>(call.key_width)),
         out_width_(padded<T>(call.value_width)), past_ld_(padded<T>(past_)), row_(past_ld_ + padded<T>(call.rows)) {
     const T scale = static_cast<T>(call.scale);
+    T* keys = buffers.keys.take(past_ld_ * width_);
+    pack_rows<T>(call.past_k.data<T>() + first_ * call.past_k.columns() + head * call.key_width, call.past_k.columns(), past_,
+                 call.key_width, scale, nullptr, 0, keys);
     keys_t_ = buffers.keys_t.take(call.key_width * past_ld_);
-    pack_transposed(call.past_k.data<T>() + first_ * call.past_k.columns() + head * call.key_width, call.past_k.columns(), past_,
-                    call.key_width, scale, keys_t_);
-    values_ = buffers.values.take(past_ * out_width_);
+    transpose_packed(keys, past_, call.key_width, keys_t_);
+    values_ = buffers.values.take(past_ld_ * out_width_);
     pack_rows<T>(call.past_v.data<T>() + first_ * call.past_v.columns() + head * call.value_width, call.past_v.columns(), past_,
                  call.value_width, T{1}, nullptr, 0, values_);
-    queries_ = buffers.queries.take(count_ * call.queries * width_);
-    own_keys_ = buffers.own_keys.take(count_ * call.rows * width_);
+    // Each continuation's rows are padded to whole blocks: one after the other, the next overwrites the padding.
+    const std::int64_t columns = call.q.columns(), at = head * call.key_width;
+    queries_ = buffers.queries.take((count_ * call.queries + simd::kLanes<T>) * width_);
+    own_keys_ = buffers.own_keys.take((count_ * call.rows + simd::kLanes<T>) * width_);
     for (std::int64_t c = 0; c < count_; ++c) {
-      const std::int64_t columns = call.q.columns(), at = head * call.key_width;
       pack_rows(call.q.data<T>() + order_[c] * call.queries * columns + at, columns, call.queries, call.key_width, T{1}, rope,
                 past_ + call.rows - call.queries, queries_ + c * call.queries * width_);
       pack_rows(call.own_k.data<T>() + order_[c] * call.rows * columns + at, columns, call.rows, call.key_width, scale, rope, past_,
@@ -162,7 +165,7 @@ void rotate_keys(const Tensor& k, std::span<const std::int64_t> offset, std::spa
         for (std::int64_t i = offset[b]; i < offset[b + 1]; ++i)
           for (std::int64_t h = 0; h < heads; ++h) {
             const std::int64_t at = i * k.columns() + h * width;
-            rope->turn(k.data<T>() + at, first(b) + i - offset[b], false, y.data<T>() + at);
+            rope->turn(k.data<T>() + at, first(b) + i - offset[b], false, T{1}, y.data<T>() + at);
           }
     });
   });

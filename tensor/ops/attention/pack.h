@@ -33,37 +33,47 @@ class Buffer {
   std::int64_t size_ = 0;
 };
 
-// to (n, padded(width)) = factor * rows of from, turned to positions first, first + 1, ... where there is a rope. Rows before position
-// 0 (they see no key) stay as they are.
+template <class T>
+inline void copy_scaled(const T* from, std::int64_t n, T factor, T* to) {
+  std::int64_t d = 0;
+  for (; d + simd::kLanes<T> <= n; d += simd::kLanes<T>) simd::store(to + d, simd::load(from + d) * factor);
+  for (; d < n; ++d) to[d] = from[d] * factor;
+}
+
+// to (padded(n), padded(width)) = factor * rows of from, turned to positions first, first + 1, ... where there is a rope, and zeros
+// around them. Rows before position 0 (they see no key) stay at 0.
 template <class T>
 void pack_rows(const T* from, std::int64_t ld, std::int64_t n, std::int64_t width, T factor, const RotaryTable<T>* rope,
                std::int64_t first, T* to) {
   const std::int64_t ld_to = padded<T>(width);
   for (std::int64_t i = 0; i < n; ++i, from += ld, to += ld_to) {
     if (rope)
-      rope->turn(from, std::max<std::int64_t>(0, first + i), false, to);
+      rope->turn(from, std::max<std::int64_t>(0, first + i), false, factor, to);
     else
-      std::copy_n(from, width, to);
-    if (factor != T{1})
-      for (std::int64_t d = 0; d < width; ++d) to[d] *= factor;
-    std::fill(to + width, to + ld_to, T{0});
+      copy_scaled(from, width, factor, to);
+    for (std::int64_t d = width; d < ld_to; ++d) to[d] = T{0};
   }
+  for (std::int64_t at = 0; at < (padded<T>(n) - n) * ld_to; at += simd::kLanes<T>) simd::store(to + at, simd::Vec<T>{});
 }
 
-// to (width, padded(n)) = factor * transposed rows of from.
+// to (width, padded(n)) = the transpose of packed rows.
 template <class T>
-void pack_transposed(const T* from, std::int64_t ld, std::int64_t n, std::int64_t width, T factor, T* to) {
+void transpose_packed(const T* from, std::int64_t n, std::int64_t width, T* to) {
   constexpr int kLanes = simd::kLanes<T>;
-  const std::int64_t ld_to = padded<T>(n);
+  const std::int64_t ld = padded<T>(width), ld_to = padded<T>(n);
   for (std::int64_t i = 0; i < n; i += kLanes)
     for (std::int64_t d = 0; d < width; d += kLanes) {
       simd::Vec<T> block[kLanes];
-      const std::int64_t rows = std::min<std::int64_t>(kLanes, n - i), columns = std::min<std::int64_t>(kLanes, width - d);
-      const T* at = from + i * ld + d;
-      for (int r = 0; r < kLanes; ++r, at += ld)
-        block[r] = r >= rows ? simd::Vec<T>{} : columns == kLanes ? simd::load(at) : simd::load_part(at, columns);
+#pragma GCC unroll 16
+      for (int r = 0; r < kLanes; ++r) block[r] = simd::load(from + (i + r) * ld + d);
       simd::transpose<T>(block);
-      for (int c = 0; c < columns; ++c) simd::store(to + (d + c) * ld_to + i, block[c] * factor);
+      T* at = to + d * ld_to + i;
+      if (d + kLanes <= width) {
+#pragma GCC unroll 16
+        for (int c = 0; c < kLanes; ++c) simd::store(at + c * ld_to, block[c]);
+      } else {
+        for (std::int64_t c = 0; c < width - d; ++c) simd::store(at + c * ld_to, block[c]);
+      }
     }
 }
 
@@ -74,11 +84,9 @@ void unpack_rows(const T* from, std::int64_t n, std::int64_t width, T factor, co
   const std::int64_t ld_from = padded<T>(width);
   for (std::int64_t i = 0; i < n; ++i, from += ld_from, to += ld) {
     if (rope)
-      rope->turn(from, std::max<std::int64_t>(0, first + i), true, to);
+      rope->turn(from, std::max<std::int64_t>(0, first + i), true, factor, to);
     else
-      std::copy_n(from, width, to);
-    if (factor != T{1})
-      for (std::int64_t d = 0; d < width; ++d) to[d] *= factor;
+      copy_scaled(from, width, factor, to);
   }
 }
 

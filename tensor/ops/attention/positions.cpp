@@ -4,6 +4,7 @@
 #include <cmath>
 #include <mutex>
 
+#include "tensor/core/simd.h"
 #include "tensor/ops/attention/attention.h"
 
 namespace tessera {
@@ -48,13 +49,20 @@ std::shared_ptr<const RotaryTable<T>> make_table(double base, std::int64_t width
 }  // namespace
 
 template <class T>
-void RotaryTable<T>::turn(const T* from, std::int64_t position, bool back, T* to) const {
+void RotaryTable<T>::turn(const T* from, std::int64_t position, bool back, T factor, T* to) const {
   const T *c = cosine.data() + position * half, *s = sine.data() + position * half;
-  const T sign = back ? T{-1} : T{1};
-  for (std::int64_t i = 0; i < half; ++i) {
+  const T sign = back ? -factor : factor;
+  std::int64_t i = 0;
+  for (; i + simd::kLanes<T> <= half; i += simd::kLanes<T>) {
+    const auto cosines = simd::load(c + i) * factor, sines = simd::load(s + i) * sign;
+    const auto a = simd::load(from + i), b = simd::load(from + half + i);
+    simd::store(to + i, a * cosines - b * sines);
+    simd::store(to + half + i, b * cosines + a * sines);
+  }
+  for (; i < half; ++i) {
     const T a = from[i], b = from[i + half];
-    to[i] = a * c[i] - sign * b * s[i];
-    to[i + half] = b * c[i] + sign * a * s[i];
+    to[i] = a * (c[i] * factor) - b * (s[i] * sign);
+    to[i + half] = b * (c[i] * factor) + a * (s[i] * sign);
   }
 }
 

@@ -16,8 +16,8 @@ struct RotaryTable {
   std::int64_t half = 0, positions = 0;
   std::vector<T> cosine, sine;  // (positions, half)
 
-  // Turns one head of one row, forward or back; to may be from.
-  void turn(const T* from, std::int64_t position, bool back, T* to) const;
+  // to = factor * one head of one row, turned forward or back.
+  void turn(const T* from, std::int64_t position, bool back, T factor, T* to) const;
 };
 
 // Empty for base 0. Otherwise at least `positions` rows.

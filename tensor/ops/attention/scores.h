@@ -32,7 +32,7 @@ T softmax_row(T* scores, std::int64_t n, std::int64_t visible, const T* bias, T&
     simd::store(scores + j * kLanes, s);
   }
   if (visible <= 0) {
-    std::fill_n(scores, n * kLanes, T{0});
+    for (std::int64_t j = 0; j < n; ++j) simd::store(scores + j * kLanes, Vec<T>{});
     return T{1};
   }
   const T new_top = std::max(top, simd::top<T>(highest));
@@ -42,7 +42,7 @@ T softmax_row(T* scores, std::int64_t n, std::int64_t visible, const T* bias, T&
     total += p;
     simd::store(scores + j * kLanes, p);
   }
-  const T factor = std::exp(top - new_top);
+  const T factor = sum > T{0} && top < new_top ? std::exp(top - new_top) : T{1};
   top = new_top;
   sum = sum * factor + simd::sum<T>(total);
   return factor;
