@@ -1,0 +1,54 @@
+// In the calling thread: Eigen's own threading would change its blocking with the number of threads.
+#define EIGEN_DONT_PARALLELIZE
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of the compiler's own AVX-512 header
+#endif
+#include "framework/nn/linalg.h"
+
+#include <Eigen/Eigenvalues>
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/ops/matmul/matmul.h"
+
+namespace tessera {
+
+EigenSystem symmetric_eigen(const Tensor& matrix) {
+  check(matrix.shape().rank() == 2 && matrix.dim(0) == matrix.dim(1), "symmetric_eigen: matrix ", matrix.shape().text(),
+        ", expected as many rows as columns");
+  for (const double value : matrix.values<double>())
+    check(std::isfinite(value), "symmetric_eigen: the matrix holds ", value);
+  const std::int64_t n = matrix.dim(0);
+  using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const Eigen::SelfAdjointEigenSolver<Matrix> solver(Eigen::Map<const Matrix>(matrix.data<double>(), n, n));
+  check(solver.info() == Eigen::Success, "symmetric_eigen: no convergence for a matrix ", matrix.shape().text());
+  EigenSystem out{Tensor({n}, DType::f64), Tensor({n, n}, DType::f64)};
+  for (std::int64_t j = 0; j < n; ++j) {  // Eigen's order rises
+    const auto vector = solver.eigenvectors().col(n - 1 - j);
+    Eigen::Index top = 0;
+    vector.cwiseAbs().maxCoeff(&top);
+    const double sign = vector(top) < 0.0 ? -1.0 : 1.0;
+    out.values.data<double>()[j] = solver.eigenvalues()(n - 1 - j);
+    for (std::int64_t i = 0; i < n; ++i) out.vectors.data<double>()[i * n + j] = sign * vector(i);
+  }
+  return out;
+}
+
+Moments moments(const Tensor& x) {
+  const std::int64_t rows = x.rows(), width = x.columns();
+  check(rows >= 1, "moments: x ", x.shape().text(), " has no rows");
+  Moments out{Tensor::zeros({width}, DType::f64), {}};
+  double* mean = out.mean.data<double>();
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < width; ++j) mean[j] += x.data<float>()[i * width + j];
+  for (std::int64_t j = 0; j < width; ++j) mean[j] /= static_cast<double>(rows);
+  Tensor centred({rows, width}, DType::f64);
+  const double root = 1.0 / std::sqrt(static_cast<double>(rows));
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t j = 0; j < width; ++j)
+      centred.data<double>()[i * width + j] = root * (x.data<float>()[i * width + j] - mean[j]);
+  out.covariance = matmul(centred, centred, true, false);
+  return out;
+}
+
+}  // namespace tessera

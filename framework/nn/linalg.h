@@ -1,0 +1,24 @@
+#pragma once
+
+#include "tensor/core/export.h"
+#include "tensor/core/tensor.h"
+
+namespace tessera {
+
+struct EigenSystem {
+  Tensor values;   // (D), falling
+  Tensor vectors;  // (D, D), unit eigenvectors as columns
+};
+
+// Eigenvalues and eigenvectors of a symmetric matrix (D, D) in f64; its lower triangle is read. The sign of each vector
+// is such that its number of largest size is positive. In the calling thread. Throws Error where the matrix is not
+// square or not finite.
+TESSERA_API EigenSystem symmetric_eigen(const Tensor& matrix);
+
+// Column means (D) and covariance (D, D), by 1/N, of the rows of x (N, D) f32, in f64.
+struct Moments {
+  Tensor mean, covariance;
+};
+TESSERA_API Moments moments(const Tensor& x);
+
+}  // namespace tessera
