@@ -92,27 +92,31 @@ Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t 
         const Trie::Children children = trie.children(prefix.node);
         for (std::size_t c = 0; c < children.code.size(); ++c) {
           const std::int32_t node = children.first + static_cast<std::int32_t>(c);
-          if (open.open(node)) found.push_back({prefix.score + scores(number, children.code[c]), node, number, children.code[c]});
+          if (!open.open(node)) continue;
+          const double score = prefix.score + scores(number, children.code[c]);
+          found.push_back({last ? static_cast<float>(score) : score, node, number, children.code[c]});
         }
       }
+      // Answers are compared as they are reported, in f32, ties to the smaller item number.
+      const auto better_item = [&](const Prefix& x, const Prefix& y) {
+        return x.score > y.score || (x.score == y.score && trie.item_of(x.node) < trie.item_of(y.node));
+      };
       if (found.size() > keep) {
-        std::nth_element(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(keep), found.end(), better);
+        const auto end_of_kept = found.begin() + static_cast<std::ptrdiff_t>(keep);
+        last ? std::nth_element(found.begin(), end_of_kept, found.end(), better_item)
+             : std::nth_element(found.begin(), end_of_kept, found.end(), better);
         found.resize(keep);
-        if (!last) std::sort(found.begin(), found.end(), earlier);
       }
+      last ? std::sort(found.begin(), found.end(), better_item) : std::sort(found.begin(), found.end(), earlier);
     });
     next.number();
     now = std::move(next);
     if (now.begin.back() == 0) break;
   }
   Found found;
-  for (auto& row : now.rows) {
-    const auto item = [&](const Prefix& leaf) { return trie.item_of(leaf.node); };
-    std::sort(row.begin(), row.end(), [&](const Prefix& a, const Prefix& b) {
-      return a.score > b.score || (a.score == b.score && item(a) < item(b));
-    });
+  for (const auto& row : now.rows) {
     for (const Prefix& leaf : row) {
-      found.item.push_back(item(leaf));
+      found.item.push_back(trie.item_of(leaf.node));
       found.score.push_back(static_cast<float>(leaf.score));
     }
     found.offset.push_back(static_cast<std::int64_t>(found.item.size()));

@@ -1,0 +1,143 @@
+#include <gtest/gtest.h>
+
+#include "framework/nn/pair_testing.h"
+#include "tensor/core/testing.h"
+
+namespace tessera {
+namespace {
+
+using testing::Pair;
+using testing::batch_of;
+using testing::histories_of_lengths;
+using testing::random_tokens;
+
+Registry& plugins() { return testing::registry(TESSERA_BINARY_DIR "/lib/tessera/plugins"); }
+
+const std::string kModel = "plugin = \"flat_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nffn = 32\nmax_items = 9\ndeviation = 0.2\n";
+const std::string kHead = "plugin = \"dot_product\"\n";
+
+Ranking rank(Pair& pair, const Histories& histories, const RankRequest& request) { return pair.head->rank(*pair.model, histories, request); }
+
+// A model of the graph, with vectors of its own for users and the tower's for items.
+class Lookup final : public Model {
+ public:
+  ModelSpec spec() const override {
+    ModelSpec spec;
+    spec.width = 8;
+    spec.reads_histories = false;
+    spec.wants_item_vectors = true;
+    return spec;
+  }
+  void build(const BuildContext&, ItemVectorSource*) override { users_ = &add_parameter("users", {4, 8}, normal(0.1)); }
+  std::pair<Tensor, Tensor> propagate(ItemVectorSource* tower) override { return {(*users_)(), tower->all()}; }
+
+ private:
+  Parameter* users_ = nullptr;
+};
+
+}  // namespace
+
+TEST(DotProduct, RankAgreesWithScoreAndObeysFilters) {
+  for (const char* tower : {"sum", "mean"}) {
+    Pair pair(plugins(), random_tokens(40, 3, 5), kModel, kHead + "normalize = true\ntemperature = 0.5\ntower = \"" + tower + "\"");
+    const Histories histories = histories_of_lengths({4, 0, 7}, 40);
+    RankRequest request;
+    request.k = 40;
+    request.excluded_offset = {0, 2, 2, 3};
+    request.excluded = {5, 6, 0};
+    request.allowed.assign(40, 1);
+    request.allowed[11] = 0;
+    const Ranking ranking = rank(pair, histories, request);
+    std::vector<std::int64_t> offset{0, 40, 80, 120};
+    std::vector<std::int32_t> items;
+    for (int b = 0; b < 3; ++b)
+      for (std::int32_t i = 0; i < 40; ++i) items.push_back(i);
+    const std::vector<float> score = pair.head->score(*pair.model, histories, offset, items);
+    for (std::size_t b = 0; b < 3; ++b) {
+      int filled = 0;
+      for (std::size_t j = 0; j < 40; ++j) {
+        const std::int32_t item = ranking.item[b * 40 + j];
+        if (item < 0) continue;
+        ++filled;
+        EXPECT_NE(item, 11);
+        EXPECT_NEAR(ranking.score[b * 40 + j], score[b * 40 + static_cast<std::size_t>(item)], 1e-5);
+        if (j > 0) {
+          EXPECT_GE(ranking.score[b * 40 + j - 1], ranking.score[b * 40 + j]);
+        }
+      }
+      EXPECT_EQ(filled, b == 0 ? 37 : b == 1 ? 39 : 38);
+    }
+  }
+}
+
+TEST(DotProduct, TheMeanCountsPresentTokensAlone) {
+  ItemTokens tokens = random_tokens(6, 2, 3);
+  tokens.codes[1] = -1;
+  Pair mean(plugins(), tokens, kModel, kHead + "tower = \"mean\""), sum(plugins(), tokens, kModel, kHead);
+  const std::vector<std::int32_t> items{0, 1, -1};
+  const Tensor a = mean.head->item_tower()->vectors(items), b = sum.head->item_tower()->vectors(items);
+  for (std::size_t d = 0; d < 16; ++d) {
+    EXPECT_EQ(a.values<float>()[d], b.values<float>()[d]);                    // one token
+    EXPECT_NEAR(2 * a.values<float>()[16 + d], b.values<float>()[16 + d], 1e-6);  // two
+    EXPECT_EQ(a.values<float>()[32 + d], 0.0f);
+  }
+}
+
+TEST(DotProduct, OneTokenAnItemIsThePlainTable) {
+  Pair pair(plugins(), random_tokens(20, 1, 20), kModel, kHead);
+  const Tensor all = pair.head->item_tower()->all();
+  EXPECT_EQ(all.raw(), pair.head->parameters()[0].second->value.raw());
+}
+
+TEST(DotProduct, EveryLossLearnsAToyTask) {
+  // The next item is always the last one plus one.
+  Histories whole;
+  for (std::int32_t b = 0; b < 12; ++b) {
+    whole.user.push_back(b);
+    for (std::int32_t i = 0; i < 8; ++i) whole.item.push_back((b + i) % 12);
+    whole.offset.push_back(whole.size());
+  }
+  for (const char* loss : {"loss = \"softmax\"", "loss = \"sampled_softmax\"\nnegatives = 6", "loss = \"sampled_softmax\"\nnegatives = 6\nnegative_sampling = \"popularity\"",
+                           "loss = \"bce\"\nnegatives = 4", "loss = \"bpr\"\nnegatives = 4"}) {
+    Pair pair(plugins(), random_tokens(12, 1, 12), kModel, kHead + loss);
+    pair.train(batch_of(whole, pair.form()), 150, 0.02);
+    RankRequest request;
+    request.k = 1;
+    Histories asked = testing::row_of(whole, 3);  // as long as the positions that were trained
+    asked.item.pop_back();
+    asked.offset = {0, 7};
+    EXPECT_EQ(rank(pair, asked, request).item[0], (3 + 7) % 12) << loss;
+  }
+}
+
+TEST(DotProduct, GraphModelsPropagate) {
+  Pair pair(plugins(), random_tokens(10, 2, 4), kModel, kHead + "loss = \"bpr\"\nnegatives = 3");
+  const auto head = plugins().create<Head>(Section::parse("head", kHead + "loss = \"bpr\"\nnegatives = 3"));
+  auto model = std::make_shared<Lookup>();
+  const BuildContext context{pair.data, *pair.catalog, 1};
+  EXPECT_EQ(head->spec(model->spec()).form, BatchForm::one_target);
+  head->build(context, model->spec());
+  model->build(context, head->item_tower());
+  model->initialize(1, "model.");
+  head->initialize(1, "head.");
+  pair.model = model;
+  pair.head = head;
+  TrainBatch batch;
+  batch.histories.user = {0, 1, 2, 3};
+  batch.histories.offset = {0, 0, 0, 0, 0};
+  batch.target = {4, 7, 1, 2};
+  pair.train(batch, 200, 0.05);
+  RankRequest request;
+  request.k = 1;
+  EXPECT_EQ(rank(pair, batch.histories, request).item, batch.target);
+}
+
+TEST(DotProduct, OptionsThatDoNotFitTheLossAreNamed) {
+  const auto made = [](const std::string& options) {
+    return message_of([&] { plugins().create<Head>(Section::parse("head", kHead + options)); });
+  };
+  EXPECT_NE(made("negatives = 4").find("negatives has no meaning with loss = \"softmax\""), std::string::npos) << made("negatives = 4");
+  EXPECT_NE(made("loss = \"bpr\"\nlabel_smoothing = 0.1").find("label_smoothing belongs to the softmax losses"), std::string::npos);
+}
+
+}  // namespace tessera
