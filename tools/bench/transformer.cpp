@@ -4,6 +4,7 @@
 
 #include "tensor/ops/attention/attention.h"
 #include "tensor/ops/dropout/dropout.h"
+#include "tensor/ops/feed_forward/feed_forward.h"
 #include "tensor/ops/linear/linear.h"
 #include "tensor/ops/norm/norm.h"
 
@@ -36,13 +37,12 @@ Tensor Transformer::operator()(Tensor x, std::span<const std::int64_t> offset) c
   attention.heads = sizes_.heads;
   const double p = sizes_.dropout;
   for (const Block& b : blocks_) {
-    const auto apply = [](const Tensor& in, const Affine& to, Activation activation = Activation::none) {
-      return tessera::linear(in, (*to.w)(), (*to.b)(), activation);
-    };
+    const auto apply = [](const Tensor& in, const Affine& to) { return tessera::linear(in, (*to.w)(), (*to.b)()); };
     const Tensor h = layer_norm(x, (*b.norm1.w)(), (*b.norm1.b)());
     x = add_dropout(x, apply(self_attention(apply(h, b.qkv), offset, attention), b.out), p);
     const Tensor u = layer_norm(x, (*b.norm2.w)(), (*b.norm2.b)());
-    x = add_dropout(x, apply(apply(u, b.up, Activation::gelu), b.down), p);
+    const Tensor r = feed_forward(u, (*b.up.w)(), (*b.up.b)(), (*b.down.w)(), (*b.down.b)(), Activation::gelu);
+    x = add_dropout(x, r, p);
   }
   return layer_norm(x, (*last_.w)(), (*last_.b)());
 }

@@ -4,9 +4,8 @@
 #include "tensor/core/dispatch.h"
 
 namespace tessera {
-namespace {
 
-Shape with_columns(const Shape& shape, std::int64_t n) {
+Shape detail::with_columns(const Shape& shape, std::int64_t n) {
   switch (shape.rank()) {
     case 1: return {n};
     case 2: return {shape.dim(0), n};
@@ -15,6 +14,8 @@ Shape with_columns(const Shape& shape, std::int64_t n) {
     default: throw Error("linear: x is a scalar, expected rows of numbers");
   }
 }
+
+namespace {
 
 void check_inputs(const Tensor& x, const Tensor& w, const Tensor& b) {
   check(w.shape().rank() == 2, "linear: w ", w.shape().text(), ", expected a matrix (inputs, outputs)");
@@ -41,7 +42,7 @@ Activation parse_activation(const std::string& name) {
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation) {
   check_inputs(x, w, b);
-  Tensor y(with_columns(x.shape(), w.dim(1)), x.dtype(), x.device());
+  Tensor y(detail::with_columns(x.shape(), w.dim(1)), x.dtype(), x.device());
   Tensor z;  // before the activation, for the backward pass
   if (activation != Activation::none && recording({&x, &w, &b})) z = Tensor(y.shape(), y.dtype(), y.device());
   TESSERA_ON_DEVICE("linear", x.device(), linear_forward(x, w, b, activation, y, z));

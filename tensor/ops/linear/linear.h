@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "tensor/autograd/tape.h"
@@ -21,6 +22,9 @@ TESSERA_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {}
 struct LinearGradients {
   GradSlot::Into dx, dw, db;
 };
+namespace detail {
+Shape with_columns(const Shape& shape, std::int64_t n);  // the shape with another last dimension
+}  // namespace detail
 namespace cpu {
 void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Tensor& y, Tensor& z);
 void linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& z, Activation activation,
