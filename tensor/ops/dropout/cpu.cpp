@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "tensor/core/dispatch.h"
@@ -11,33 +12,34 @@ namespace {
 constexpr int kBlocks = 16;             // philox blocks at once: the loops over them become vector instructions
 constexpr int kChunk = kBlocks * 4 * 2;  // decisions of 16 bits
 
-// The decisions of one chunk: philox4x32-10 of tensor/core/random.h for counters 16 chunk .. 16 chunk + 15.
+// The decisions of one chunk: philox4x32-10 of tensor/core/random.h for counters 16 chunk .. 16 chunk + 15. Words lie in 64 bits, so
+// that a product is one vector instruction and its halves are a shift and a mask.
 void random_chunk(const DropoutKey& key, std::uint64_t chunk, std::uint16_t* out) {
-  using Word = std::uint32_t;
-  Word c0[kBlocks], c1[kBlocks], c2[kBlocks], c3[kBlocks];
-  for (int b = 0; b < kBlocks; ++b) {
-    const std::uint64_t counter = chunk * kBlocks + static_cast<std::uint64_t>(b);
-    c0[b] = static_cast<Word>(counter);
-    c1[b] = static_cast<Word>(counter >> 32);
-    c2[b] = static_cast<Word>(key.stream);
-    c3[b] = static_cast<Word>(key.stream >> 32);
+  static_assert(std::endian::native == std::endian::little, "a word's low half comes first");
+  constexpr std::uint64_t kLow = 0xffffffffu;
+  std::uint64_t k0[10], k1[10];
+  for (std::uint64_t round = 0; round < 10; ++round) {
+    k0[round] = (key.seed + round * 0x9E3779B9u) & kLow;
+    k1[round] = ((key.seed >> 32) + round * 0xBB67AE85u) & kLow;
   }
-  Word k0 = static_cast<Word>(key.seed), k1 = static_cast<Word>(key.seed >> 32);
-  for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-    for (int b = 0; b < kBlocks; ++b) {
-      const std::uint64_t x = std::uint64_t{0xD2511F53u} * c0[b], y = std::uint64_t{0xCD9E8D57u} * c2[b];
-      c0[b] = static_cast<Word>(y >> 32) ^ c1[b] ^ k0;
-      c2[b] = static_cast<Word>(x >> 32) ^ c3[b] ^ k1;
-      c1[b] = static_cast<Word>(y);
-      c3[b] = static_cast<Word>(x);
+  std::uint32_t words[4][kBlocks];
+  for (std::uint64_t b = 0; b < kBlocks; ++b) {
+    const std::uint64_t counter = chunk * kBlocks + b;
+    std::uint64_t c0 = counter & kLow, c1 = counter >> 32, c2 = key.stream & kLow, c3 = key.stream >> 32;
+#pragma GCC unroll 10
+    for (int round = 0; round < 10; ++round) {
+      const std::uint64_t x = 0xD2511F53u * c0, y = 0xCD9E8D57u * c2;
+      c0 = (y >> 32) ^ c1 ^ k0[round];
+      c2 = (x >> 32) ^ c3 ^ k1[round];
+      c1 = y & kLow;
+      c3 = x & kLow;
     }
+    words[0][b] = static_cast<std::uint32_t>(c0);
+    words[1][b] = static_cast<std::uint32_t>(c1);
+    words[2][b] = static_cast<std::uint32_t>(c2);
+    words[3][b] = static_cast<std::uint32_t>(c3);
   }
-  const Word* words[] = {c0, c1, c2, c3};
-  for (int w = 0; w < 4; ++w)
-    for (int b = 0; b < kBlocks; ++b) {
-      out[w * 32 + 2 * b] = static_cast<std::uint16_t>(words[w][b]);
-      out[w * 32 + 2 * b + 1] = static_cast<std::uint16_t>(words[w][b] >> 16);
-    }
+  std::memcpy(out, words, sizeof words);
 }
 
 template <class T>
