@@ -54,7 +54,7 @@ struct Unit {
 };
 
 // Rows of a sequence lie far apart in memory (all heads of q, k and v side by side), so that a head alone is read at the speed of
-// cache misses. While one unit computes, the rows of the next one are fetched, a few at a time.
+// cache misses. While one unit computes, the rows of the next one are fetched into the second cache, a few at a time.
 template <class T>
 class Ahead {
  public:
@@ -80,7 +80,7 @@ class Ahead {
     constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(T));
     const T* row = x.row<T>(first + i) + unit_.head * width;
     for (std::int64_t r = i; r < std::min(i + m, rows); ++r, row += x.stride())
-      for (std::int64_t d = 0; d < width; d += kLine) __builtin_prefetch(row + d, kWrite);
+      for (std::int64_t d = 0; d < width; d += kLine) __builtin_prefetch(row + d, kWrite, 2);
   }
 
   const JaggedAttention& call_;
@@ -98,17 +98,17 @@ class Forward {
   Forward(const JaggedAttention& call, const RotaryTable<T>* rope, const Unit<T>& unit, ForwardBuffers<T>& buffers)
       : call_(call), unit_(unit), width_(call.key_width), out_width_(padded<T>(call.value_width)), keys_ld_(padded<T>(unit.keys)) {
     T* keys = buffers.keys.take(keys_ld_ * padded<T>(width_));
-    pack_rows(call.k.row<T>(unit.first_key) + unit.head * width_, call.k.stride(), unit.keys, width_, static_cast<T>(call.scale), rope,
-              0, keys);
+    pack_block(call.k.row<T>(unit.first_key) + unit.head * width_, call.k.stride(), unit.keys, width_, static_cast<T>(call.scale), rope,
+               0, keys);
     keys_t_ = buffers.keys_t.take(width_ * keys_ld_);
-    transpose_packed(keys, unit.keys, width_, keys_t_);
-    values_ = buffers.values.take(keys_ld_ * out_width_);
+    transpose_block(keys, unit.keys, width_, keys_t_);
+    values_ = buffers.values.take(unit.keys * out_width_);
     pack_rows<T>(call.v.row<T>(unit.first_key) + unit.head * call.value_width, call.v.stride(), unit.keys, call.value_width, T{1},
                  nullptr, 0, values_);
     q_ = call.q.row<T>(unit.first_query) + unit.head * width_;
     q_ld_ = call.q.stride();
     if (rope) {
-      T* queries = buffers.queries.take(padded<T>(unit.queries) * padded<T>(width_));
+      T* queries = buffers.queries.take(unit.queries * padded<T>(width_));
       pack_rows(q_, q_ld_, unit.queries, width_, T{1}, rope, unit.mask.shift(), queries);
       q_ = queries;
       q_ld_ = padded<T>(width_);
@@ -178,17 +178,17 @@ class Backward {
 
   void pack(const Tensor& y, const Tensor& log_sum, const Tensor& dy) {
     const std::int64_t nq = unit_.queries, nk = unit_.keys, dk = call_.key_width, dv = call_.value_width;
-    q_ = b_.queries.take(padded<T>(nq) * width_);
+    q_ = b_.queries.take(nq * width_);
     pack_rows(call_.q.row<T>(unit_.first_query) + unit_.head * dk, call_.q.stride(), nq, dk, T{1}, rope_, unit_.mask.shift(), q_);
     k_ = b_.keys.take(keys_ld_ * width_);
-    pack_rows(call_.k.row<T>(unit_.first_key) + unit_.head * dk, call_.k.stride(), nk, dk, static_cast<T>(call_.scale), rope_, 0, k_);
+    pack_block(call_.k.row<T>(unit_.first_key) + unit_.head * dk, call_.k.stride(), nk, dk, static_cast<T>(call_.scale), rope_, 0, k_);
     keys_t_ = b_.keys_t.take(dk * keys_ld_);
-    transpose_packed(k_, nk, dk, keys_t_);
+    transpose_block(k_, nk, dk, keys_t_);
     T* values = b_.values.take(keys_ld_ * out_width_);
-    pack_rows<T>(call_.v.row<T>(unit_.first_key) + unit_.head * dv, call_.v.stride(), nk, dv, T{1}, nullptr, 0, values);
+    pack_block<T>(call_.v.row<T>(unit_.first_key) + unit_.head * dv, call_.v.stride(), nk, dv, T{1}, nullptr, 0, values);
     values_t_ = b_.values_t.take(dv * keys_ld_);
-    transpose_packed(values, nk, dv, values_t_);
-    outs_ = b_.outs.take(padded<T>(nq) * out_width_);
+    transpose_block(values, nk, dv, values_t_);
+    outs_ = b_.outs.take(nq * out_width_);
     pack_rows<T>(dy.data<T>() + unit_.first_query * dy.columns() + unit_.head * dv, dy.columns(), nq, dv, T{1}, nullptr, 0, outs_);
     delta_ = b_.delta.take(nq);
     const T* o = y.data<T>() + unit_.first_query * y.columns() + unit_.head * dv;

@@ -55,21 +55,24 @@ class Extension {
         out_width_(padded<T>(call.value_width)), past_ld_(padded<T>(past_)), row_(past_ld_ + padded<T>(call.rows)) {
     const T scale = static_cast<T>(call.scale);
     T* keys = buffers.keys.take(past_ld_ * width_);
-    pack_rows<T>(call.past_k.data<T>() + first_ * call.past_k.columns() + head * call.key_width, call.past_k.columns(), past_,
-                 call.key_width, scale, nullptr, 0, keys);
+    pack_block<T>(call.past_k.data<T>() + first_ * call.past_k.columns() + head * call.key_width, call.past_k.columns(), past_,
+                  call.key_width, scale, nullptr, 0, keys);
     keys_t_ = buffers.keys_t.take(call.key_width * past_ld_);
-    transpose_packed(keys, past_, call.key_width, keys_t_);
-    values_ = buffers.values.take(past_ld_ * out_width_);
+    transpose_block(keys, past_, call.key_width, keys_t_);
+    values_ = buffers.values.take(past_ * out_width_);
     pack_rows<T>(call.past_v.data<T>() + first_ * call.past_v.columns() + head * call.value_width, call.past_v.columns(), past_,
                  call.value_width, T{1}, nullptr, 0, values_);
-    // Each continuation's rows are padded to whole blocks: one after the other, the next overwrites the padding.
-    const std::int64_t columns = call.q.columns(), at = head * call.key_width;
-    queries_ = buffers.queries.take((count_ * call.queries + simd::kLanes<T>) * width_);
-    own_keys_ = buffers.own_keys.take((count_ * call.rows + simd::kLanes<T>) * width_);
+    const std::int64_t columns = call.q.columns();
+    const T* q = call.q.data<T>() + head * call.key_width;
+    const T* own_k = call.own_k.data<T>() + head * call.key_width;
+    own_v_ = call.own_v.data<T>() + head * call.value_width;
+    own_v_ld_ = call.own_v.columns();
+    queries_ = buffers.queries.take(count_ * call.queries * width_);
+    own_keys_ = buffers.own_keys.take(count_ * call.rows * width_);
     for (std::int64_t c = 0; c < count_; ++c) {
-      pack_rows(call.q.data<T>() + order_[c] * call.queries * columns + at, columns, call.queries, call.key_width, T{1}, rope,
+      pack_rows(q + order_[c] * call.queries * columns, columns, call.queries, call.key_width, T{1}, rope,
                 past_ + call.rows - call.queries, queries_ + c * call.queries * width_);
-      pack_rows(call.own_k.data<T>() + order_[c] * call.rows * columns + at, columns, call.rows, call.key_width, scale, rope, past_,
+      pack_rows(own_k + order_[c] * call.rows * columns, columns, call.rows, call.key_width, scale, rope, past_,
                 own_keys_ + c * call.rows * width_);
     }
     scores_ = buffers.scores.take(kBlockRows * row_);
@@ -78,13 +81,14 @@ class Extension {
 
   void run(Tensor& y) {
     const std::int64_t rows = count_ * call_.queries;
+    T* out = y.data<T>() + head_ * call_.value_width;
     for (std::int64_t i = 0; i < rows; i += kBlockRows) {
       const std::int64_t m = std::min<std::int64_t>(kBlockRows, rows - i);
       product<T>(m, vectors<T>(past_), call_.key_width, {queries_ + i * width_, width_, 1}, keys_t_, past_ld_, scores_, row_, false);
       T sum[kBlockRows];
       for (std::int64_t r = 0; r < m; ++r) sum[r] = weigh(i + r, scores_ + r * row_);
       product<T>(m, vectors<T>(call_.value_width), past_, {scores_, row_, 1}, values_, out_width_, out_, out_width_, false);
-      for (std::int64_t r = 0; r < m; ++r) finish(i + r, scores_ + r * row_ + past_ld_, out_ + r * out_width_, T{1} / sum[r], y);
+      for (std::int64_t r = 0; r < m; ++r) finish(i + r, scores_ + r * row_ + past_ld_, out_ + r * out_width_, T{1} / sum[r], out, y.columns());
     }
   }
 
@@ -113,14 +117,12 @@ class Extension {
     return sum;
   }
 
-  void finish(std::int64_t query, const T* weights, T* out, T inverse, Tensor& y) const {
-    const std::int64_t continuation = order_[query / call_.queries], columns = call_.own_v.columns();
-    for (std::int64_t j = 0; j <= own(query); ++j) {
-      const T* v = call_.own_v.data<T>() + (continuation * call_.rows + j) * columns + head_ * call_.value_width;
+  void finish(std::int64_t query, const T* weights, T* out, T inverse, T* y, std::int64_t y_ld) const {
+    const std::int64_t continuation = order_[query / call_.queries], last = own(query);
+    const T* v = own_v_ + continuation * call_.rows * own_v_ld_;
+    for (std::int64_t j = 0; j <= last; ++j, v += own_v_ld_)
       for (std::int64_t d = 0; d < call_.value_width; ++d) out[d] += weights[j] * v[d];
-    }
-    T* to = y.data<T>() + (continuation * call_.queries + query % call_.queries) * y.columns() + head_ * call_.value_width;
-    for (std::int64_t d = 0; d < call_.value_width; ++d) to[d] = out[d] * inverse;
+    copy_scaled(out, call_.value_width, inverse, y + (continuation * call_.queries + query % call_.queries) * y_ld);
   }
 
   const SharedPast& call_;
@@ -129,6 +131,8 @@ class Extension {
   int head_;
   const T* bias_;
   std::int64_t first_, past_, width_, out_width_, past_ld_, row_;
+  const T* own_v_;
+  std::int64_t own_v_ld_;
   T *keys_t_, *values_, *queries_, *own_keys_, *scores_, *out_;
 };
 

@@ -40,8 +40,8 @@ inline void copy_scaled(const T* from, std::int64_t n, T factor, T* to) {
   for (; d < n; ++d) to[d] = from[d] * factor;
 }
 
-// to (padded(n), padded(width)) = factor * rows of from, turned to positions first, first + 1, ... where there is a rope, and zeros
-// around them. Rows before position 0 (they see no key) stay at 0.
+// to (n, padded(width)) = factor * rows of from, turned to positions first, first + 1, ... where there is a rope (rows before
+// position 0 see no key; they are turned to 0), and zeros beside them.
 template <class T>
 void pack_rows(const T* from, std::int64_t ld, std::int64_t n, std::int64_t width, T factor, const RotaryTable<T>* rope,
                std::int64_t first, T* to) {
@@ -53,12 +53,20 @@ void pack_rows(const T* from, std::int64_t ld, std::int64_t n, std::int64_t widt
       copy_scaled(from, width, factor, to);
     for (std::int64_t d = width; d < ld_to; ++d) to[d] = T{0};
   }
-  for (std::int64_t at = 0; at < (padded<T>(n) - n) * ld_to; at += simd::kLanes<T>) simd::store(to + at, simd::Vec<T>{});
 }
 
-// to (width, padded(n)) = the transpose of packed rows.
+// The same with zeros below: to (padded(n), padded(width)).
 template <class T>
-void transpose_packed(const T* from, std::int64_t n, std::int64_t width, T* to) {
+void pack_block(const T* from, std::int64_t ld, std::int64_t n, std::int64_t width, T factor, const RotaryTable<T>* rope,
+                std::int64_t first, T* to) {
+  pack_rows(from, ld, n, width, factor, rope, first, to);
+  for (std::int64_t at = n * padded<T>(width); at < padded<T>(n) * padded<T>(width); at += simd::kLanes<T>)
+    simd::store(to + at, simd::Vec<T>{});
+}
+
+// to (width, padded(n)) = the transpose of a packed block.
+template <class T>
+void transpose_block(const T* from, std::int64_t n, std::int64_t width, T* to) {
   constexpr int kLanes = simd::kLanes<T>;
   const std::int64_t ld = padded<T>(width), ld_to = padded<T>(n);
   for (std::int64_t i = 0; i < n; i += kLanes)
