@@ -71,19 +71,18 @@ void Registry::refuse_unknown(const std::string& role, const std::string& name, 
   for (const auto& [other, of_role] : components_)
     for (const auto& [known, component] : of_role) {
       if (other == role) near.push_back(known);
-      else if (known == name) other_role = str(" ('", name, "' is a ", other, ")");
+      else if (known == name) other_role = str("; '", name, "' is a ", other);
     }
-  std::string text = str("no ", role, " named '", name, "'", other_role);
   const std::string registered = words(near, "none");
+  std::string searched;
   if (loader_) {
     const auto files = loader_->available();
     near.insert(near.end(), files.begin(), files.end());
-    text += str(suggestion(name, near), " (registered as ", role, ": ", registered,
-                "; plugin files: ", words(files, "none"), "; searched: ", words(loader_->folders(), "no folder"), ")");
-  } else {
-    text += str(suggestion(name, near), " (registered as ", role, ": ", registered, ")");
+    searched = str("; plugin files: ", words(files, "none"), "; searched: ", words(loader_->folders(), "no folder"));
   }
-  section.fail("plugin", text);
+  const std::string help = other_role.empty() ? suggestion(name, near) : other_role;
+  section.fail("plugin", str("no ", role, " named '", name, "'", help, " (registered as ", role, ": ", registered,
+                             searched, ")"));
 }
 
 }  // namespace tessera

@@ -97,8 +97,8 @@ TEST(PluginContract, DamagedLibrary) {
     write(path, whole.substr(0, size));
     EXPECT_EQ(load_error(path), "plugin file " + path + ": is damaged or cut short") << size;
   }
-  // Any byte of the header may lie; the reader answers with a sentence. (A library of another ABI, so that none is ever mapped:
-  // dlopen itself trusts what it reads.)
+  // Any byte of the header may lie; the reader answers with a sentence. (A library of another ABI, so that none is ever
+  // mapped: dlopen itself trusts what it reads.)
   const std::string other = read(built("wrong_abi"));
   for (std::size_t at = 0; at < 64; ++at) {
     std::string flipped = other;
@@ -214,9 +214,10 @@ TEST(PluginContract, UnknownComponent) {
   EXPECT_TRUE(error_of([&] { registry.create<Tokenizer>(Section::parse("tokenizer", "plugin = 'optoins'")); })
                   .starts_with("tokenizer:1:1: no tokenizer named 'optoins'; did you mean 'options'? (registered as "
                                "tokenizer: none; plugin files: "));
-  EXPECT_TRUE(error_of([&] {
-                registry.create<Model>(Section::parse("model", "plugin = 'options'"));
-              }).starts_with("model:1:1: no model named 'options' ('options' is a tokenizer)"));
+  EXPECT_TRUE(
+      error_of([&] {
+        registry.create<Model>(Section::parse("model", "plugin = 'options'"));
+      }).starts_with("model:1:1: no model named 'options'; 'options' is a tokenizer (registered as model: none; "));
   EXPECT_TRUE(error_of([&] {
                 registry.create<Model>(Section::parse("model", "plugin = 'x/../options'"));
               }).starts_with("model:1:1: no model named 'x/../options' (registered as model: none; "));
