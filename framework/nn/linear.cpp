@@ -1,6 +1,7 @@
 #include "framework/nn/linear.h"
 
 #include "tensor/ops/dropout/dropout.h"
+#include "tensor/ops/feed_forward/feed_forward.h"
 
 namespace tessera {
 
@@ -12,7 +13,7 @@ Linear::Linear(std::int64_t in, std::int64_t out, bool bias, Initializer weight)
 Linear::~Linear() = default;
 
 Tensor Linear::operator()(const Tensor& x, Activation activation) {
-  return linear(x, weight_(), bias_ ? (*bias_)() : Tensor(), activation);
+  return linear(x, weight_(), bias(), activation);
 }
 
 FeedForward::FeedForward(std::int64_t width, std::int64_t hidden, Activation activation, bool bias, Initializer weight)
@@ -24,6 +25,7 @@ FeedForward::FeedForward(std::int64_t width, std::int64_t hidden, Activation act
 FeedForward::~FeedForward() = default;
 
 Tensor FeedForward::operator()(const Tensor& x, double hidden_dropout) {
+  if (hidden_dropout == 0.0) return feed_forward(x, up_.weight_(), up_.bias(), down_.weight_(), down_.bias(), activation_);
   return down_(dropout(up_(x, activation_), hidden_dropout));
 }
 

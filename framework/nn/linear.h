@@ -14,6 +14,9 @@ class TESSERA_API Linear : public Module {
   Tensor operator()(const Tensor& x, Activation activation = Activation::none);  // (..., in) -> (..., out)
 
  private:
+  friend class FeedForward;  // fuses two of them
+  Tensor bias() { return bias_ ? (*bias_)() : Tensor(); }
+
   Parameter& weight_;
   Parameter* bias_ = nullptr;
 };
