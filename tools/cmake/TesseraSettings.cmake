@@ -26,9 +26,10 @@ find_package(Threads REQUIRED)
 # g++ 12 warns of overlap in its own std::string operator+ (GCC bug 105651), hence no -Wrestrict there.
 add_library(tessera_settings INTERFACE)
 # Plugins are built with these too, so they hold no build-machine path and no private option.
-target_compile_options(tessera_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
+set(flags -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>
   $<$<BOOL:${TESSERA_WERROR}>:-Werror> $<$<BOOL:${TESSERA_NATIVE}>:-march=native>)
+target_compile_options(tessera_settings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${flags}>")
 if(TESSERA_SANITIZE)
   add_compile_options(-fsanitize=${TESSERA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${TESSERA_SANITIZE})

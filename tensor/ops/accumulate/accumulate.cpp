@@ -1,12 +1,13 @@
 #include "tensor/ops/accumulate/accumulate.h"
 
+#include "tensor/core/agree.h"
 #include "tensor/core/dispatch.h"
 
 namespace tessera {
 
 void accumulate(Tensor& y, const Tensor& x) {
-  check(y.numel() == x.numel() && y.dtype() == x.dtype(), "accumulate: ", name_of(x.dtype()), " ", x.shape().text(), " onto ",
-        name_of(y.dtype()), " ", y.shape().text());
+  check_agree("accumulate", "y", y, "x", x);
+  check(y.numel() == x.numel(), "accumulate: ", x.shape().text(), " onto ", y.shape().text(), ", expected as many elements");
   TESSERA_ON_DEVICE("accumulate", y.device(), accumulate(y, x));
 }
 

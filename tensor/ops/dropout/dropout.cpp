@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "tensor/autograd/tape.h"
+#include "tensor/core/agree.h"
 #include "tensor/core/dispatch.h"
 #include "tensor/core/random.h"
 
@@ -24,29 +25,28 @@ DropoutKey take_key(const char* op, double p) {
 Tensor dropout(const Tensor& x, double p) {
   const DropoutKey key = take_key("dropout", p);
   if (key.threshold == 0) return x;
-  require_cpu_kernel("dropout", x.device());
   Tensor y(x.shape(), x.dtype(), x.device());
-  cpu::dropout(x, nullptr, key, y);
+  TESSERA_ON_DEVICE("dropout", x.device(), dropout(x, nullptr, key, y));
   return record("dropout", y, {&x}, [key](const Tensor& dy, Grads& dx) {
     Tensor g(dy.shape(), dy.dtype(), dy.device());
-    cpu::dropout(dy, nullptr, key, g);
+    TESSERA_ON_DEVICE("dropout", dy.device(), dropout(dy, nullptr, key, g));
     dx[0].add(std::move(g));
   });
 }
 
 Tensor add_dropout(const Tensor& x, const Tensor& r, double p) {
-  check(x.shape() == r.shape() && x.dtype() == r.dtype(), "add_dropout: x ", x.shape().text(), " ", name_of(x.dtype()), ", r ",
-        r.shape().text(), " ", name_of(r.dtype()), ": expected the same shape and type");
+  check(x.shape() == r.shape() && x.dtype() == r.dtype(), "add_dropout: x ", x.shape().text(), " ", name_of(x.dtype()),
+        ", r ", r.shape().text(), " ", name_of(r.dtype()), ": expected the same shape and type");
+  check_agree("add_dropout", "x", x, "r", r);
   const DropoutKey key = take_key("add_dropout", p);
-  require_cpu_kernel("add_dropout", x.device());
   Tensor y(x.shape(), x.dtype(), x.device());
-  cpu::dropout(r, &x, key, y);
+  TESSERA_ON_DEVICE("add_dropout", x.device(), dropout(r, &x, key, y));
   return record("add_dropout", y, {&x, &r}, [key](const Tensor& dy, Grads& dx) {
     if (dx[1]) {
       Tensor g = dy;
       if (key.threshold != 0) {
         g = Tensor(dy.shape(), dy.dtype(), dy.device());
-        cpu::dropout(dy, nullptr, key, g);
+        TESSERA_ON_DEVICE("add_dropout", dy.device(), dropout(dy, nullptr, key, g));
       }
       dx[1].add(std::move(g));
     }

@@ -24,5 +24,8 @@ struct DropoutKey {
 namespace cpu {
 void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key, Tensor& y);  // y = residual + mask x / keep
 }
+namespace cuda {
+void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key, Tensor& y);
+}
 
 }  // namespace tessera

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "tensor/autograd/tape.h"
+#include "tensor/core/agree.h"
 #include "tensor/core/dispatch.h"
 
 namespace tessera {
@@ -11,6 +12,7 @@ namespace {
 void check_vector(const char* op, const char* name, const Tensor& x, const Tensor& v) {
   check(v.shape().rank() == 1 && v.numel() == x.columns() && v.dtype() == x.dtype(), op, ": ", name, " ", name_of(v.dtype()), " ",
         v.shape().text(), ", expected ", name_of(x.dtype()), " (", x.columns(), ") for x ", x.shape().text());
+  check_agree(op, "x", x, name, v);
 }
 
 Tensor norm(const char* op, NormKind kind, const Tensor& x, const Tensor& gain, const Tensor& bias, double eps) {
