@@ -108,7 +108,8 @@ Tensor Tensor::to(Device device) const {
 
 void Tensor::fill(double value) {
   if (device().is_cuda()) {
-    copy_from(full(shape_, value, dtype_));
+    if (value == 0.0) device_zero(raw(), bytes(), device());  // all bits zero in every type
+    else copy_from(full(shape_, value, dtype_));
     return;
   }
   dispatch_any(dtype_, [&](auto type) {

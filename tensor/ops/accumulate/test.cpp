@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tensor/core/testing.h"
+
 namespace tessera {
 
 TEST(Accumulate, AddsInPlace) {
@@ -12,7 +14,10 @@ TEST(Accumulate, AddsInPlace) {
 
 TEST(Accumulate, RefusesOtherSizes) {
   Tensor y = Tensor::zeros({3});
-  EXPECT_THROW(accumulate(y, Tensor::zeros({4})), Error);
+  EXPECT_EQ(message_of([&] { accumulate(y, Tensor::zeros({4})); }),
+            "accumulate: (4) onto (3), expected as many elements");
+  EXPECT_EQ(message_of([&] { accumulate(y, Tensor::zeros({3}, DType::f64)); }),
+            "accumulate: y is f32 on cpu, x is f64 on cpu; expected one type and one device");
 }
 
 }  // namespace tessera

@@ -55,7 +55,9 @@ void nearest_of_tile(const Tensor& x, const Tensor& codebook, const std::vector<
     for (std::int64_t row = 0; row < rows; ++row) {
       T* d = distance + row * kCodes;
       T least = std::numeric_limits<T>::infinity();
-      for (std::int64_t j = 0; j < n; ++j) d[j] += length[static_cast<std::size_t>(at + j)];
+      const T* own = length.data() + at;
+      for (std::int64_t j = 0; j < n; ++j) d[j] += own[j];
+#pragma omp simd reduction(min : least)
       for (std::int64_t j = 0; j < n; ++j) least = d[j] < least ? d[j] : least;
       if (!(least < best[row])) continue;  // a tie stays with the smaller code
       best[row] = least;

@@ -19,6 +19,14 @@ void for_rows(const Tensor& x, F&& f) {
   });
 }
 
+template <class T>
+T largest(const T* x, std::int64_t n) {
+  T top = x[0];
+#pragma omp simd reduction(max : top)
+  for (std::int64_t i = 0; i < n; ++i) top = x[i] > top ? x[i] : top;
+  return top;
+}
+
 }  // namespace
 
 void softmax_forward(const Tensor& x, Tensor& y) {
@@ -27,9 +35,10 @@ void softmax_forward(const Tensor& x, Tensor& y) {
     for_rows(x, [&](std::int64_t at, std::int64_t n) {
       const T* a = x.data<T>() + at;
       T* b = y.data<T>() + at;
-      const T top = *std::max_element(a, a + n);
+      const T top = largest(a, n);
       T sum = 0;
-      for (std::int64_t i = 0; i < n; ++i) sum += b[i] = std::exp(a[i] - top);
+#pragma omp simd reduction(+ : sum)
+      for (std::int64_t i = 0; i < n; ++i) sum += b[i] = detail::fast_exp(a[i] - top);
       for (std::int64_t i = 0; i < n; ++i) b[i] /= sum;
     });
   });
@@ -42,6 +51,7 @@ void softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) {
       const T *p = y.data<T>() + at, *g = dy.data<T>() + at;
       T* d = dx.data<T>() + at;
       T dot = 0;
+#pragma omp simd reduction(+ : dot)
       for (std::int64_t i = 0; i < n; ++i) dot += p[i] * g[i];
       for (std::int64_t i = 0; i < n; ++i) d[i] = p[i] * (g[i] - dot);
     });
@@ -54,9 +64,10 @@ void log_softmax_forward(const Tensor& x, Tensor& y) {
     for_rows(x, [&](std::int64_t at, std::int64_t n) {
       const T* a = x.data<T>() + at;
       T* b = y.data<T>() + at;
-      const T top = *std::max_element(a, a + n);
+      const T top = largest(a, n);
       T sum = 0;
-      for (std::int64_t i = 0; i < n; ++i) sum += std::exp(a[i] - top);
+#pragma omp simd reduction(+ : sum)
+      for (std::int64_t i = 0; i < n; ++i) sum += detail::fast_exp(a[i] - top);
       const T log_sum = top + std::log(sum);
       for (std::int64_t i = 0; i < n; ++i) b[i] = a[i] - log_sum;
     });
@@ -70,8 +81,9 @@ void log_softmax_backward(const Tensor& y, const Tensor& dy, Tensor& dx) {
       const T *p = y.data<T>() + at, *g = dy.data<T>() + at;
       T* d = dx.data<T>() + at;
       T sum = 0;
+#pragma omp simd reduction(+ : sum)
       for (std::int64_t i = 0; i < n; ++i) sum += g[i];
-      for (std::int64_t i = 0; i < n; ++i) d[i] = g[i] - std::exp(p[i]) * sum;
+      for (std::int64_t i = 0; i < n; ++i) d[i] = g[i] - detail::fast_exp(p[i]) * sum;
     });
   });
 }

@@ -29,12 +29,15 @@ class Best {
   explicit Best(int k) : k_(static_cast<std::size_t>(k)) { heap_.reserve(k_); }
 
   void offer(const float* score, std::int64_t n, std::int64_t first_index) {
-    constexpr std::int64_t kBlock = 16;  // most blocks hold nothing new once the heap is full
+    constexpr std::int64_t kBlock = 32;  // most blocks hold nothing new once the heap is full
     std::int64_t i = 0;
     for (; i + kBlock <= n; i += kBlock) {
+      const float* block = score + i;
+      const float bar = bar_;
       int any = 0;
-      for (std::int64_t j = 0; j < kBlock; ++j) any |= score[i + j] > bar_;
-      if (any) offer_each(score + i, kBlock, first_index + i);
+#pragma omp simd reduction(| : any)
+      for (std::int64_t j = 0; j < kBlock; ++j) any |= block[j] > bar ? 1 : 0;
+      if (any) offer_each(block, kBlock, first_index + i);
     }
     offer_each(score + i, n - i, first_index + i);
   }
