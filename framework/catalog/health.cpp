@@ -42,26 +42,26 @@ HealthReport::Level measure_level(const ItemTokens& tokens, int level) {
   return out;
 }
 
-// Groups of items with the same first `depth` codes: their number, the largest, and the items in groups of two or more.
-struct Groups {
-  std::int64_t distinct = 0, largest = 0, colliding = 0;
-};
-
-Groups group(const std::vector<std::int32_t>& shared, int depth) {
-  Groups out;
-  for (std::size_t begin = 0, end = 0; begin < shared.size(); begin = end) {
-    for (end = begin + 1; end < shared.size() && shared[end] >= depth; ++end) {
+// Groups of items with the same first 1 .. L codes; `colliding`: items in groups of two or more by all codes.
+std::vector<HealthReport::Prefix> measure_prefixes(std::span<const std::int32_t> codes, int levels,
+                                                   std::int64_t& colliding) {
+  const auto shared = shared_prefixes(codes, levels, order_by_codes(codes, levels));
+  std::vector<HealthReport::Prefix> out;
+  for (int depth = 1; depth <= levels; ++depth) {
+    HealthReport::Prefix prefix{depth, 0, 0, 0.0};
+    colliding = 0;
+    for (std::size_t begin = 0, end = 0; begin < shared.size(); begin = end) {
+      for (end = begin + 1; end < shared.size() && shared[end] >= depth; ++end) {
+      }
+      const auto size = static_cast<std::int64_t>(end - begin);
+      ++prefix.distinct;
+      prefix.largest_group = std::max(prefix.largest_group, size);
+      colliding += size > 1 ? size : 0;
     }
-    const auto size = static_cast<std::int64_t>(end - begin);
-    ++out.distinct;
-    out.largest = std::max(out.largest, size);
-    out.colliding += size > 1 ? size : 0;
+    prefix.share = static_cast<double>(prefix.distinct) / static_cast<double>(shared.size());
+    out.push_back(prefix);
   }
   return out;
-}
-
-std::vector<std::int32_t> shared_of(std::span<const std::int32_t> codes, int levels) {
-  return shared_prefixes(codes, levels, order_by_codes(codes, levels));
 }
 
 // 1 - sum |x - y|^2 / sum |x - mean|^2.
@@ -184,18 +184,13 @@ HealthReport measure_health(const Dataset& data, const Tokenizer& tokenizer, con
   HealthReport report;
   report.items = tokens.items();
   for (int l = 0; l < tokens.level_count(); ++l) report.levels.push_back(measure_level(tokens, l));
-  const Groups before = group(shared_of(tokens.codes, tokens.level_count()), tokens.level_count());
-  report.colliding_items = before.colliding;
-  report.largest_group = before.largest;
+  report.token_prefixes = measure_prefixes(tokens.codes, tokens.level_count(), report.colliding_items);
+  report.largest_group = report.token_prefixes.back().largest_group;
   report.policy = name_of(catalog.policy());
   report.identifier_levels = catalog.levels();
   report.unique = catalog.unique();
-  const auto shared = shared_of(catalog.codes(), catalog.levels());
-  for (int depth = 1; depth <= catalog.levels(); ++depth) {
-    const Groups found = group(shared, depth);
-    report.prefixes.push_back({depth, found.distinct, found.largest,
-                               static_cast<double>(found.distinct) / static_cast<double>(report.items)});
-  }
+  std::int64_t left = 0;
+  report.prefixes = measure_prefixes(catalog.codes(), catalog.levels(), left);
   for (const auto& [name, features] : data.features) {
     HealthReport::Modality modality;
     if (measure_modality(data, tokenizer, tokens, name, options, modality))

@@ -71,10 +71,11 @@ struct TESSERA_API HealthReport {
   std::int64_t colliding_items = 0;  // in groups of two or more, before the policy
   std::int64_t largest_group = 0;    // before the policy
   std::string policy;
-  int identifier_levels = 0;         // with the policy's own
-  bool unique = false;               // after the policy
-  std::vector<Prefix> prefixes;      // of the identifiers, after the policy
-  std::vector<Modality> modalities;  // where the tokenizer can rebuild features
+  int identifier_levels = 0;           // with the policy's own
+  bool unique = false;                 // after the policy
+  std::vector<Prefix> token_prefixes;  // of the tokenizer's own codes, before the policy
+  std::vector<Prefix> prefixes;        // of the identifiers, after the policy
+  std::vector<Modality> modalities;    // where the tokenizer can rebuild features
   std::vector<Check> checks;
 
   bool passed() const;

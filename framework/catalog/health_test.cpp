@@ -77,6 +77,8 @@ TEST(Health, NumbersOfAKnownTokenizer) {
   EXPECT_EQ(report.identifier_levels, 3);
   EXPECT_TRUE(report.unique);
   ASSERT_EQ(report.prefixes.size(), 3u);
+  ASSERT_EQ(report.token_prefixes.size(), 2u);
+  EXPECT_EQ(report.token_prefixes[1].distinct, 4);
   EXPECT_EQ(report.prefixes[0].distinct, 2);
   EXPECT_EQ(report.prefixes[1].distinct, 4);
   EXPECT_EQ(report.prefixes[1].largest_group, 10);

@@ -33,6 +33,14 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows) {
   return out;
 }
 
+std::string prefix_table(const std::vector<HealthReport::Prefix>& prefixes) {
+  std::vector<std::vector<std::string>> rows{{"prefix", "different", "share", "largest group"}};
+  for (const auto& prefix : prefixes)
+    rows.push_back({std::to_string(prefix.depth), std::to_string(prefix.distinct), number(prefix.share, 4),
+                    std::to_string(prefix.largest_group)});
+  return aligned(rows);
+}
+
 std::string list(const std::vector<std::string>& parts, const char* open, const char* close) {
   std::string out = open;
   for (std::size_t i = 0; i < parts.size(); ++i) out += (i ? ", " : "") + parts[i];
@@ -54,6 +62,13 @@ std::string array(const std::vector<T>& values, F&& text) {
   return list(parts, "[", "]");
 }
 
+std::string prefix_json(const HealthReport::Prefix& prefix) {
+  return object({{"depth", std::to_string(prefix.depth)},
+                 {"different", std::to_string(prefix.distinct)},
+                 {"share", json_number(prefix.share)},
+                 {"largest_group", std::to_string(prefix.largest_group)}});
+}
+
 std::string json_bool(bool value) { return value ? "true" : "false"; }
 
 }  // namespace
@@ -69,15 +84,12 @@ std::string HealthReport::table() const {
     rows.push_back({level.name, std::to_string(level.codes), std::to_string(level.used),
                     std::to_string(level.codes - level.used), number(level.usage, 3), number(level.perplexity, 1)});
   out += aligned(rows);
-  out += str("collisions before the policy: ", colliding_items, " items share a tuple, the largest group has ",
-             largest_group, "\n");
-  out += str("identifiers under the policy '", policy, "': ", identifier_levels, " levels, ",
-             unique ? "unique" : "not unique", "\n");
-  rows = {{"prefix", "different", "share", "largest group"}};
-  for (const Prefix& prefix : prefixes)
-    rows.push_back({std::to_string(prefix.depth), std::to_string(prefix.distinct), number(prefix.share, 4),
-                    std::to_string(prefix.largest_group)});
-  out += aligned(rows);
+  out +=
+      str("before the policy: ", colliding_items, " items share a tuple, the largest group has ", largest_group, "\n");
+  out += prefix_table(token_prefixes);
+  out +=
+      str("under the policy '", policy, "': ", identifier_levels, " levels, ", unique ? "unique" : "not unique", "\n");
+  out += prefix_table(prefixes);
   for (const Modality& modality : modalities) {
     out += str(modality.name, ": R2 after 1 .. ", modality.r2.size(), " levels:");
     for (const double value : modality.r2) out += " " + number(value, 4);
@@ -110,13 +122,8 @@ std::string HealthReport::json() const {
                  {"policy", json_text(policy)},
                  {"identifier_levels", whole(identifier_levels)},
                  {"unique", json_bool(unique)},
-                 {"prefixes", array(prefixes,
-                                    [&](const Prefix& prefix) {
-                                      return object({{"depth", whole(prefix.depth)},
-                                                     {"different", whole(prefix.distinct)},
-                                                     {"share", json_number(prefix.share)},
-                                                     {"largest_group", whole(prefix.largest_group)}});
-                                    })},
+                 {"token_prefixes", array(token_prefixes, prefix_json)},
+                 {"prefixes", array(prefixes, prefix_json)},
                  {"modalities",
                   array(modalities,
                         [&](const Modality& modality) {
