@@ -189,6 +189,8 @@ TEST(FlatTransformerGrad, WholeModelInDoublePrecision) {
   for (const char* loss : {"sampled_softmax", "bce", "bpr"}) all.push_back({loss, kSmall, kDot + "\nnormalize = true\nnegatives = 3\nloss = \"" + loss + "\""});
   all.push_back({"light", kSmall, light});
   all.push_back({"light, cosine, one vocabulary, untied", kSmall, light + "\nnormalize = true\ntemperature = 0.3\nvocabulary = \"shared\"\ntie = false\nlabel_smoothing = 0.1"});
+  all.push_back({"light, legal codes, vectors of prefixes", kSmall,
+                 light + "\nlegal = true\nnormalize = true\ntemperature = 0.3\ninput_prefixes = [2, 3]\noutput_prefixes = [2]"});
   all.push_back({"cross", kSmall + "causal = false\nitem_input = \"tokens\"", cross});
   all.push_back({"cross over tokens", kSmall + "causal = false\ninput = \"tokens\"\nnorm = \"rms\"\npositions = \"relative\"", cross});
   for (const Variant& v : all) {

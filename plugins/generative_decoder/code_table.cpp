@@ -1,7 +1,10 @@
 #include "plugins/generative_decoder/code_table.h"
 
 #include <algorithm>
+#include <numeric>
+#include <string>
 
+#include "tensor/core/dispatch.h"
 #include "tensor/core/random.h"
 #include "tensor/ops/cross_entropy/cross_entropy.h"
 #include "tensor/ops/elementwise/elementwise.h"
@@ -9,6 +12,8 @@
 #include "tensor/ops/join/join.h"
 #include "tensor/ops/matmul/matmul.h"
 #include "tensor/ops/norm/norm.h"
+#include "tensor/ops/range_cross_entropy/range_cross_entropy.h"
+#include "tensor/ops/softmax/softmax.h"
 
 namespace tessera {
 
@@ -23,13 +28,32 @@ CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions&
     offset_.push_back(offset_.back() + classes_.back());
   }
   for (std::size_t i = 0; i < codes.size(); ++i) tokens_.push_back(class_of(static_cast<int>(i % levels), codes[i]));
-  const Initializer table = normal(options.deviation);
-  read_ = std::make_unique<Embedding>(offset_.back(), width, table);
-  add_module("codes", *read_);
-  if (!options.tie) {
-    write_ = std::make_unique<Embedding>(offset_.back(), width, table);
-    add_module("output", *write_);
+  const Trie& trie = catalog.trie();
+  first_node_.assign(1, 0);
+  for (int depth = 0; depth <= catalog.levels(); ++depth) {
+    first_node_.push_back(first_node_.back() + trie.nodes_at(depth));
+    node_class_.emplace_back(static_cast<std::size_t>(trie.nodes_at(depth)));
   }
+  for (std::int32_t item = 0; item < catalog.items(); ++item) {
+    std::int32_t node = trie.root();
+    nodes_.push_back(node);
+    for (int l = 0; l < catalog.levels(); ++l) {
+      nodes_.push_back(node = trie.child(node, catalog.codes_of(item)[static_cast<std::size_t>(l)]));
+      node_class_[static_cast<std::size_t>(l) + 1][static_cast<std::size_t>(node - first_node_[static_cast<std::size_t>(l) + 1])] = token(item, l);
+    }
+  }
+  const Initializer table = normal(options.deviation);
+  const auto add_table = [&](const std::string& name, std::int64_t rows) {
+    auto made = std::make_unique<Embedding>(rows, width, table);
+    add_module(name, *made);
+    return made;
+  };
+  read_ = add_table("codes", offset_.back());
+  if (!options.tie) write_ = add_table("output", offset_.back());
+  for (const std::int64_t depth : options.input_prefixes)
+    input_nodes_[static_cast<int>(depth)] = add_table(str("input_prefixes.", depth), trie.nodes_at(static_cast<int>(depth)));
+  for (const std::int64_t depth : options.output_prefixes)
+    output_nodes_[static_cast<int>(depth)] = add_table(str("output_prefixes.", depth), trie.nodes_at(static_cast<int>(depth)));
   if (options.output_bias && !options.normalize) bias_ = &add_parameter("output.bias", {offset_.back()}, constant(0.0), false);
   if (options.form == "cross") start_ = &add_parameter("start", {1, width}, table);
 }
@@ -41,22 +65,34 @@ std::int32_t CodeTable::class_of(int level, std::int32_t code) const {
   return offset_[l] + (code < 0 ? classes_[l] - 1 : code);
 }
 
-Tensor CodeTable::vectors(std::span<const std::int32_t> items) {
+Tensor CodeTable::item_vectors(std::span<const std::int32_t> items, bool training) {
   const auto levels = static_cast<std::size_t>(this->levels());
   std::vector<std::int32_t> tokens(items.size() * levels, -1);
   for (std::size_t i = 0; i < items.size(); ++i)
-    for (std::size_t l = 0; items[i] >= 0 && l < levels; ++l)
-      tokens[i * levels + l] = tokens_[static_cast<std::size_t>(items[i]) * levels + l];
-  TrainingScope* scope = TrainingScope::current();
+    for (std::size_t l = 0; items[i] >= 0 && l < levels; ++l) tokens[i * levels + l] = token(items[i], static_cast<int>(l));
+  TrainingScope* scope = training ? TrainingScope::current() : nullptr;
   if (scope && options_.token_dropout > 0.0) {
     Random random(scope->seed(), scope->next_stream());
     for (auto& token : tokens)
       if (random.uniform() < options_.token_dropout) token = -1;
   }
-  return read_->sum(tokens, this->levels());
+  Tensor sum = read_->sum(tokens, this->levels());
+  for (auto& [depth, table] : input_nodes_) {
+    std::vector<std::int32_t> rows(items.size(), -1);
+    for (std::size_t i = 0; i < items.size(); ++i)
+      if (items[i] >= 0) rows[i] = node(items[i], depth) - first_node_[static_cast<std::size_t>(depth)];
+    sum = add(sum, (*table)(rows));
+  }
+  return sum;
 }
 
-Tensor CodeTable::all() { return read_->sum(tokens_, levels()); }
+Tensor CodeTable::vectors(std::span<const std::int32_t> items) { return item_vectors(items, true); }
+
+Tensor CodeTable::all() {
+  std::vector<std::int32_t> items(static_cast<std::size_t>(catalog_.items()));
+  std::iota(items.begin(), items.end(), 0);
+  return item_vectors(items, false);
+}
 
 Tensor CodeTable::read(int level, std::span<const std::int32_t> codes) {
   std::vector<std::int32_t> rows(codes.size());
@@ -64,34 +100,26 @@ Tensor CodeTable::read(int level, std::span<const std::int32_t> codes) {
   return (*read_)(rows);
 }
 
+Tensor CodeTable::read_items(int level, std::span<const std::int32_t> items) {
+  std::vector<std::int32_t> rows(items.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = token(items[i], level);
+  return (*read_)(rows);
+}
+
 Tensor CodeTable::start(std::int64_t rows) {
   return embedding((*start_)(), std::vector<std::int32_t>(static_cast<std::size_t>(rows), 0));
 }
 
-std::vector<std::int32_t> CodeTable::targets(int level, std::span<const std::int32_t> items) const {
-  std::vector<std::int32_t> targets(items.size());
-  const auto levels = static_cast<std::size_t>(this->levels());
-  for (std::size_t i = 0; i < items.size(); ++i)
-    targets[i] = tokens_[static_cast<std::size_t>(items[i]) * levels + static_cast<std::size_t>(level)] - first(level);
-  return targets;
-}
-
-std::vector<std::int32_t> CodeTable::codes(int level, std::span<const std::int32_t> items) const {
-  std::vector<std::int32_t> codes(items.size());
-  for (std::size_t i = 0; i < items.size(); ++i) codes[i] = catalog_.codes_of(items[i])[static_cast<std::size_t>(level)];
-  return codes;
-}
+Tensor CodeTable::unit(const Tensor& x) const { return options_.normalize ? l2_normalize(x) : x; }
 
 Tensor CodeTable::queries(const Tensor& query) const {
-  const Tensor q = options_.normalize ? l2_normalize(query) : query;
-  return options_.temperature == 1.0 ? q : scale(q, 1.0 / options_.temperature);
+  return options_.temperature == 1.0 ? unit(query) : scale(unit(query), 1.0 / options_.temperature);
 }
 
 Tensor CodeTable::output_rows(int level) {
   const Tensor table = (write_ ? *write_ : *read_).all();
   const bool whole = first(level) == 0 && end(level) == offset_.back();
-  const Tensor rows = whole ? table : slice_rows(table, first(level), end(level));
-  return options_.normalize ? l2_normalize(rows) : rows;
+  return unit(whole ? table : slice_rows(table, first(level), end(level)));
 }
 
 Tensor CodeTable::output_bias(int level) {
@@ -100,16 +128,69 @@ Tensor CodeTable::output_bias(int level) {
   return first(level) == 0 && end(level) == offset_.back() ? bias : slice_rows(bias, first(level), end(level));
 }
 
-Tensor CodeTable::loss(int level, const Tensor& query, std::span<const std::int32_t> targets) {
+Tensor CodeTable::node_vectors(int depth) {
+  const auto at = static_cast<std::size_t>(depth);
+  return unit(add((write_ ? *write_ : *read_)(node_class_[at]), output_nodes_.at(depth)->all()));
+}
+
+Tensor CodeTable::loss(int level, const Tensor& query, std::span<const std::int32_t> items) {
+  // With every code a child of the root, the first level's legal codes are all codes.
+  const bool all_legal = level == 0 && !output_nodes_.contains(1) && catalog_.trie().nodes_at(1) == classes_[0];
+  if (options_.legal && !all_legal) return legal_loss(level, query, items);
+  std::vector<std::int32_t> targets(items.size());
+  for (std::size_t i = 0; i < items.size(); ++i) targets[i] = token(items[i], level) - first(level);
   return linear_cross_entropy(queries(query), output_rows(level), output_bias(level), targets, options_.label_smoothing);
 }
 
+Tensor CodeTable::legal_loss(int level, const Tensor& query, std::span<const std::int32_t> items) {
+  const Trie& trie = catalog_.trie();
+  if (output_nodes_.contains(level + 1)) {
+    const std::int32_t base = first_node_[static_cast<std::size_t>(level) + 1];
+    std::vector<RangeChoice> choices(items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      const Trie::Children children = trie.children(node(items[i], level));
+      choices[i].begin = children.first - base;
+      choices[i].end = choices[i].begin + static_cast<std::int32_t>(children.code.size());
+      choices[i].target = node(items[i], level + 1) - base;
+    }
+    return range_cross_entropy(queries(query), node_vectors(level + 1), choices);
+  }
+  // A level has few codes: all logits, and those that no item continues with pushed out of the softmax.
+  const Tensor logits = this->logits(level, queries(query));
+  Tensor mask = Tensor::full(logits.shape(), -1e30, logits.dtype());
+  std::vector<std::int32_t> targets(items.size());
+  dispatch_float("generative_decoder", mask.dtype(), [&](auto type) {
+    using T = decltype(type);
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      T* row = mask.data<T>() + static_cast<std::int64_t>(i) * mask.columns();
+      for (const std::int32_t code : trie.children(node(items[i], level)).code) row[class_of(level, code) - first(level)] = T(0);
+      targets[i] = token(items[i], level) - first(level);
+    }
+  });
+  return cross_entropy(add(logits, mask), targets);
+}
+
 Tensor CodeTable::logits(int level, const Tensor& query) {
-  const Tensor scores = matmul(queries(query), output_rows(level), false, true);
+  const Tensor scores = matmul(query, output_rows(level), false, true);
   const Tensor bias = output_bias(level);
   return bias ? add(scores, bias) : scores;
 }
 
-std::int64_t CodeTable::column(int level, std::int32_t code) const { return class_of(level, code) - first(level); }
+LevelScores CodeTable::scores(int level, const Tensor& query) {
+  LevelScores scores;
+  scores.legal_ = options_.legal;
+  const Tensor q = queries(query);
+  if (output_nodes_.contains(level + 1)) {
+    scores.queries_ = q.to(DType::f32);
+    scores.nodes_ = node_vectors(level + 1).to(DType::f32);
+    scores.first_node_ = first_node_[static_cast<std::size_t>(level) + 1];
+    return scores;
+  }
+  scores.logits_ = logits(level, q).to(DType::f32);
+  if (!options_.legal) scores.normalizer_ = log_sum_exp(scores.logits_);
+  scores.first_ = class_of(level, 0) - first(level);
+  scores.absent_ = class_of(level, -1) - first(level);
+  return scores;
+}
 
 }  // namespace tessera

@@ -19,7 +19,7 @@ class Continue final : public DecoderForm {
     std::vector<std::int32_t> rows = targets.row;
     Tensor total;
     for (int l = 0; l < table_.levels(); ++l) {
-      const Tensor part = table_.loss(l, gather_rows(states, rows), table_.targets(l, targets.item));
+      const Tensor part = table_.loss(l, gather_rows(states, rows), targets.item);
       total = total ? add(total, part) : part;
       for (auto& row : rows) ++row;
     }
@@ -38,15 +38,15 @@ class ContinueDecoding final : public Decoding {
  public:
   ContinueDecoding(CodeTable& table, Model& model, const Memory& memory) : table_(table), model_(model), memory_(memory) {}
 
-  Tensor advance(const Step& step) override {
-    if (step.level == 0) return table_.logits(0, gather_rows(memory_.summary, step.row));
+  LevelScores advance(const Step& step) override {
+    if (step.level == 0) return table_.scores(0, gather_rows(memory_.summary, step.row));
     Candidates candidates;
     candidates.row = step.row;
     candidates.code = step.code;
     candidates.first_level = step.level - 1;
     if (step.level > 1) candidates.parent = step.parent;
     extension_ = model_.extend(memory_, candidates, step.level > 1 ? extension_.get() : nullptr);
-    return table_.logits(step.level, extension_->states);
+    return table_.scores(step.level, extension_->states);
   }
 
  private:

@@ -47,7 +47,7 @@ class Cross final : public DecoderForm {
     const int levels = table_.levels();
     // Row by row the inputs of all levels: (B, L*D) is (B*L, D).
     std::vector<Tensor> inputs{input(0, table_.start(rows))};
-    for (int l = 1; l < levels; ++l) inputs.push_back(input(l, table_.read(l - 1, table_.codes(l - 1, batch.target))));
+    for (int l = 1; l < levels; ++l) inputs.push_back(input(l, table_.read_items(l - 1, batch.target)));
     const Tensor x = dropout(concat_columns(inputs).reshape({rows * levels, memory.states.columns()}), options_.dropout);
     std::vector<std::int64_t> offset(static_cast<std::size_t>(rows) + 1);
     for (std::size_t b = 0; b < offset.size(); ++b) offset[b] = static_cast<std::int64_t>(b) * levels;
@@ -56,7 +56,7 @@ class Cross final : public DecoderForm {
     Tensor total;
     for (int l = 0; l < levels; ++l) {
       for (std::size_t b = 0; b < at.size(); ++b) at[b] = static_cast<std::int32_t>(offset[b] + l);
-      const Tensor part = table_.loss(l, gather_rows(states, at), table_.targets(l, batch.target));
+      const Tensor part = table_.loss(l, gather_rows(states, at), batch.target);
       total = total ? add(total, part) : part;
     }
     return total;
@@ -83,14 +83,14 @@ class CrossDecoding final : public Decoding {
  public:
   CrossDecoding(Cross& form, const Memory& memory) : form_(form) { form.decoder().remember(memory.states, memory.offset, cache_); }
 
-  Tensor advance(const Step& step) override {
+  LevelScores advance(const Step& step) override {
     CodeTable& table = form_.table();
     const Tensor vectors = step.level == 0 ? table.start(static_cast<std::int64_t>(step.row.size())) : table.read(step.level - 1, step.code);
     TransformerBranches next;
     const Tensor states = form_.decoder().extend(form_.input(step.level, vectors), step.row, step.parent, cache_,
                                                  step.level > 0 ? &branches_ : nullptr, next);
     branches_ = std::move(next);
-    return table.logits(step.level, states);
+    return table.scores(step.level, states);
   }
 
  private:

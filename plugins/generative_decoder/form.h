@@ -21,7 +21,7 @@ struct Step {
 class Decoding {
  public:
   virtual ~Decoding() = default;
-  virtual Tensor advance(const Step& step) = 0;  // (C, columns) logits of step.level; steps come level by level
+  virtual LevelScores advance(const Step& step) = 0;  // scores of step.level; steps come level by level
 };
 
 // How identifiers are generated from a memory: one of the three forms.

@@ -57,7 +57,13 @@ GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Sec
   };
   for (const char* key : {"layers", "heads", "head_width", "norm", "bias", "positions", "buckets"}) only(key, {"cross"});
   for (const char* key : {"ffn", "activation", "dropout", "token_dropout"}) only(key, {"light", "cross"});
-  only("tie", {"light", "cross"});
+  for (const char* key : {"tie", "input_prefixes"}) only(key, {"light", "cross"});
+  if (options.legal && options.vocabulary == "shared")
+    section.fail("legal", "legal = true looks at the codes of one level; it does not go with vocabulary = \"shared\"");
+  if (options.legal && options.label_smoothing > 0.0)
+    section.fail("label_smoothing", "label_smoothing spreads over codes that legal = true leaves out; remove one of them");
+  if (!options.legal && !options.output_prefixes.empty())
+    section.fail("output_prefixes", "output_prefixes needs legal = true: only prefixes of items have vectors");
   if (options.search == "exact" && section.has("beam")) section.fail("beam", "beam has no meaning with search = \"exact\"; remove one of them");
   if (options.normalize && section.has("output_bias") && options.output_bias)
     section.fail("output_bias", "output_bias = true does not go with normalize = true; remove one of them");
@@ -78,6 +84,10 @@ void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& mode
   if (!context.catalog.unique())
     section_.fail("", str("head generative_decoder needs unique identifiers, but the catalogue's policy '", name_of(context.catalog.policy()),
                           "' leaves items with the same codes; take counter, popularity or repair"));
+  for (const auto& [key, lengths] : {std::pair("input_prefixes", &options_.input_prefixes), std::pair("output_prefixes", &options_.output_prefixes)})
+    for (const std::int64_t length : *lengths)
+      if (length > context.catalog.levels())
+        section_.fail(key, str(key, " names the length ", length, ", but identifiers have ", context.catalog.levels(), " codes"));
   catalog_ = &context.catalog;
   table_ = std::make_unique<CodeTable>(context.catalog, model.width, options_);
   add_module("table", *table_);

@@ -69,10 +69,10 @@ class Light final : public DecoderForm {
     Tensor before, total;
     for (int l = 0; l < table_.levels(); ++l) {
       const Tensor query = levels_[static_cast<std::size_t>(l)]->query(levels_[static_cast<std::size_t>(l)]->state_part(h), before);
-      const Tensor part = table_.loss(l, query, table_.targets(l, items));
+      const Tensor part = table_.loss(l, query, items);
       total = total ? add(total, part) : part;
       if (l + 1 == table_.levels()) break;
-      const Tensor code = table_.read(l, table_.codes(l, items));
+      const Tensor code = table_.read_items(l, items);
       before = before ? add(before, code) : code;
     }
     return total;
@@ -92,14 +92,14 @@ class LightDecoding final : public Decoding {
  public:
   LightDecoding(Light& form, const Memory& memory) : form_(form), summary_(memory.summary) {}
 
-  Tensor advance(const Step& step) override {
+  LevelScores advance(const Step& step) override {
     Level& level = *form_.levels_[static_cast<std::size_t>(step.level)];
     if (step.level == 1) {
       before_ = form_.table_.read(0, step.code);
     } else if (step.level > 1) {
       before_ = add(gather_rows(before_, step.parent), form_.table_.read(step.level - 1, step.code));
     }
-    return form_.table_.logits(step.level, level.query(gather_rows(level.state_part(summary_), step.row), before_));
+    return form_.table_.scores(step.level, level.query(gather_rows(level.state_part(summary_), step.row), before_));
   }
 
  private:

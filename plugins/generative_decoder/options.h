@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <vector>
 
 namespace tessera {
 
@@ -8,7 +10,8 @@ struct GenerativeOptions {
   std::string form = "light";
   std::string search = "beam", vocabulary = "level", activation = "gelu", norm = "layer", positions = "learned";
   int beam = 0, layers = 2, heads = 2, head_width = 0, ffn = 0, buckets = 32;
-  bool tie = true, output_bias = true, bias = true, normalize = false;
+  std::vector<std::int64_t> input_prefixes, output_prefixes;
+  bool legal = false, tie = true, output_bias = true, bias = true, normalize = false;
   double temperature = 1.0, label_smoothing = 0.0, dropout = 0.0, state_dropout = 0.0, token_dropout = 0.0, deviation = 0.02;
 
   template <class V>
@@ -18,6 +21,9 @@ struct GenerativeOptions {
     v("search", search, "beam search, or exact: every identifier is followed", {"beam", "exact"});
     v("beam", beam, "prefixes kept a level; 0: the larger of k and 50", 0, 1000000);
     v("vocabulary", vocabulary, "softmax over the codes of a level, or over the codes of all levels", {"level", "shared"});
+    v("legal", legal, "softmax over the codes that continue the prefix to an item, in training and in search; else over the whole vocabulary");
+    v("input_prefixes", input_prefixes, "lengths of prefixes that have a vector of their own in the item tower; the full length: one vector an item", 1, 64);
+    v("output_prefixes", output_prefixes, "lengths of prefixes that have a vector of their own beside the vector of their newest code (needs legal)", 2, 64);
     v("tie", tie, "codes read and codes written share their vectors");
     v("output_bias", output_bias, "a bias for each code");
     v("normalize", normalize, "cosine of query and code vector (then set temperature; no bias)");

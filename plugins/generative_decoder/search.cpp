@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "tensor/core/parallel.h"
-#include "tensor/ops/softmax/softmax.h"
 
 namespace tessera {
 namespace {
@@ -18,24 +17,6 @@ struct Prefix {
 
 bool better(const Prefix& a, const Prefix& b) { return a.score > b.score || (a.score == b.score && a.node < b.node); }
 bool earlier(const Prefix& a, const Prefix& b) { return a.node < b.node; }
-
-// The scores of one level: log softmax over the whole row, looked up for single codes.
-class LevelScores {
- public:
-  LevelScores(const CodeTable& table, int level, const Tensor& logits)
-      : logits_(logits.to(DType::f32)), normalizer_(log_sum_exp(logits_)), columns_(logits.columns()) {
-    first_ = table.column(level, 0);
-    absent_ = table.column(level, -1);
-  }
-  double operator()(std::int32_t prefix, std::int32_t code) const {
-    const float logit = logits_.data<float>()[prefix * columns_ + (code < 0 ? absent_ : first_ + code)];
-    return static_cast<double>(logit - normalizer_.data<float>()[prefix]);
-  }
-
- private:
-  Tensor logits_, normalizer_;
-  std::int64_t columns_, first_, absent_;
-};
 
 // Prefixes of all rows at one level, in order of row and node.
 struct Level {
@@ -78,7 +59,7 @@ Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t 
   const int levels = table_.levels();
   Level now = roots(end - first, trie.root());
   for (int l = 0; l < levels; ++l) {
-    const LevelScores scores(table_, l, decoding.advance(now.step(l, first)));
+    const LevelScores scores = decoding.advance(now.step(l, first));
     const bool last = l + 1 == levels;
     const auto keep = static_cast<std::size_t>(last ? request.k : width > 0 ? width : std::numeric_limits<std::int32_t>::max());
     Level next(end - first);
@@ -86,14 +67,17 @@ Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t 
       const auto b = static_cast<std::size_t>(row);
       const Filter::Row open(filter, first + row);
       std::vector<Prefix>& found = next.rows[b];
+      std::vector<double> log_p;
       for (std::size_t i = 0; i < now.rows[b].size(); ++i) {
         const Prefix& prefix = now.rows[b][i];
         const std::int32_t number = now.begin[b] + static_cast<std::int32_t>(i);
         const Trie::Children children = trie.children(prefix.node);
+        log_p.resize(children.code.size());
+        scores.children(number, children, log_p.data());
         for (std::size_t c = 0; c < children.code.size(); ++c) {
           const std::int32_t node = children.first + static_cast<std::int32_t>(c);
           if (!open.open(node)) continue;
-          const double score = prefix.score + scores(number, children.code[c]);
+          const double score = prefix.score + log_p[c];
           found.push_back({last ? static_cast<float>(score) : score, node, number, children.code[c]});
         }
       }
@@ -144,17 +128,23 @@ std::vector<float> Search::score(Decoding& decoding, std::int64_t first, std::in
   }
   Level now = roots(end - first, trie.root());
   for (int l = 0; l < levels && now.begin.back() > 0; ++l) {
-    const LevelScores scores(table_, l, decoding.advance(now.step(l, first)));
+    const LevelScores scores = decoding.advance(now.step(l, first));
     Level next(end - first);
     parallel_for(end - first, [&](std::int64_t row) {
       const auto b = static_cast<std::size_t>(row);
-      std::size_t i = 0;
-      for (const std::int32_t node : wanted[static_cast<std::size_t>(l)][b]) {
-        while (now.rows[b][i].node != trie_.parent(node)) ++i;
-        const Trie::Children children = trie.children(now.rows[b][i].node);
-        const std::int32_t code = children.code[static_cast<std::size_t>(node - children.first)];
+      auto node = wanted[static_cast<std::size_t>(l)][b].begin();
+      const auto last = wanted[static_cast<std::size_t>(l)][b].end();
+      std::vector<double> log_p;
+      for (std::size_t i = 0; i < now.rows[b].size(); ++i) {  // both lists ascend
+        const Prefix& prefix = now.rows[b][i];
         const std::int32_t number = now.begin[b] + static_cast<std::int32_t>(i);
-        next.rows[b].push_back({now.rows[b][i].score + scores(number, code), node, number, code});
+        const Trie::Children children = trie.children(prefix.node);
+        log_p.resize(children.code.size());
+        scores.children(number, children, log_p.data());
+        for (; node != last && trie_.parent(*node) == prefix.node; ++node) {
+          const auto c = static_cast<std::size_t>(*node - children.first);
+          next.rows[b].push_back({prefix.score + log_p[c], *node, number, children.code[c]});
+        }
       }
     });
     next.number();

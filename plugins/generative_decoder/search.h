@@ -12,8 +12,7 @@ namespace tessera {
 
 // A search through the trie, level by level, for many rows at once. The prefixes of a row stand in the order of the trie's nodes,
 // whatever their scores, so a beam as wide as the catalogue computes exactly what score() computes.
-// Log-probabilities are normalised over the whole vocabulary of a level (or over all codes) before anything is masked; only legal
-// children of a prefix are looked at.
+// Only legal children of a prefix are looked at, and log-probabilities are normalised before filters mask anything.
 class Search {
  public:
   Search(CodeTable& table, const CountedTrie& trie) : table_(table), trie_(trie) {}

@@ -30,9 +30,11 @@ const Form kForms[] = {
     {"light", kModel, kHead + "ffn = 24"},
     {"light on tokens, linear", kModel + "input = \"tokens\"", kHead},
     {"light, bidirectional", kModel + "causal = false", kHead + "normalize = true\ntemperature = 0.2"},
+    {"light, legal codes, vectors of prefixes", kModel, kHead + "legal = true\nnormalize = true\ntemperature = 0.2\ninput_prefixes = [2, 3]\noutput_prefixes = [2, 3]"},
+    {"light, legal codes", kModel + "item_input = \"tokens\"", kHead + "legal = true\nffn = 24"},
     {"continue", kModel + "input = \"tokens\"\npositions = \"rope\"", kHead + "form = \"continue\"\nvocabulary = \"shared\""},
     {"continue, relative", kModel + "input = \"tokens\"\npositions = \"relative\"", kHead + "form = \"continue\""},
-    {"cross", kModel + "causal = false\ninput = \"tokens\"", kHead + "form = \"cross\"\nlayers = 2\nffn = 24\nnorm = \"rms\"\nbias = false\npositions = \"relative\""},
+    {"cross", kModel + "causal = false\ninput = \"tokens\"", kHead + "form = \"cross\"\nlayers = 2\nffn = 24\nnorm = \"rms\"\nbias = false\npositions = \"relative\"\nlegal = true\noutput_prefixes = [2]"},
     {"cross on causal items", kModel, kHead + "form = \"cross\"\nlayers = 1\ntie = false"},
 };
 
@@ -89,6 +91,16 @@ TEST(GenerativeDecoder, ScoresAreProbabilitiesOfTheIdentifiers) {
     const std::vector<float> score = scores_of_all(pair, histories_of_lengths({4}, 64), 64);
     double sum = 0.0;
     for (const float s : score) sum += std::exp(static_cast<double>(s));
+    EXPECT_NEAR(sum, 1.0, 1e-5) << form.name;
+  }
+}
+
+TEST(GenerativeDecoder, LegalCodesLeaveNothingForTuplesThatAreNoItem) {
+  for (const Form& form : kForms) {
+    if (form.head.find("legal") == std::string::npos) continue;
+    Pair pair(plugins(), random_tokens(150, 3, 12), form.model, form.head);
+    double sum = 0.0;
+    for (const float s : scores_of_all(pair, histories_of_lengths({4}, 150), 150)) sum += std::exp(static_cast<double>(s));
     EXPECT_NEAR(sum, 1.0, 1e-5) << form.name;
   }
 }
@@ -205,7 +217,7 @@ TEST(GenerativeDecoder, AbsentCodesAreAClassOfTheirOwn) {
     Pair pair(plugins(), tokens, form.model, form.head);
     double sum = 0.0;
     for (const float s : scores_of_all(pair, histories_of_lengths({3}, 4), 4)) sum += std::exp(static_cast<double>(s));
-    EXPECT_LT(sum, 1.0) << form.name;
+    EXPECT_LT(sum, 1.0 + 1e-5) << form.name;
     RankRequest request;
     request.k = 4;
     std::vector<std::int32_t> items = rank(pair, histories_of_lengths({3}, 4), request).item;
@@ -245,6 +257,9 @@ TEST(GenerativeDecoder, WrongNeighboursAndOptionsAreNamed) {
   EXPECT_NE(built(kModel, kHead + "form = \"continue\"").find("has one state an item, not one a token"), std::string::npos);
   EXPECT_NE(built(kModel, kHead + "heads = 4").find("heads has no meaning with form = \"light\""), std::string::npos);
   EXPECT_NE(built(kModel, kHead + "search = \"exact\"\nbeam = 9").find("beam has no meaning"), std::string::npos);
+  EXPECT_NE(built(kModel, kHead + "output_prefixes = [2]").find("output_prefixes needs legal = true"), std::string::npos);
+  EXPECT_NE(built(kModel, kHead + "input_prefixes = [4]").find("names the length 4, but identifiers have 3 codes"), std::string::npos);
+  EXPECT_NE(built(kModel, kHead + "legal = true\nlabel_smoothing = 0.1").find("remove one of them"), std::string::npos);
   ItemTokens twins = random_tokens(4, 2, 3);
   std::copy_n(twins.codes.begin(), 2, twins.codes.begin() + 2);
   EXPECT_NE(message_of([&] { Pair(plugins(), twins, kModel, kHead); }).find("needs unique identifiers"), std::string::npos);
