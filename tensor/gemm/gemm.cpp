@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <type_traits>
 
 #include "tensor/core/parallel.h"
@@ -16,6 +17,8 @@ constexpr std::int64_t kWantedTiles = 8;     // work for up to four threads, eve
 constexpr std::int64_t kLongK = 2048;        // from here on k may be cut
 constexpr std::int64_t kMaxPartsSize = 1 << 21;  // elements of all parts together
 constexpr double kSmallWork = 1e6;           // multiplications that one thread does in the time that waking another costs
+
+std::atomic<std::uint64_t> operations{0};
 
 std::int64_t ceil_div(std::int64_t x, std::int64_t y) { return (x + y - 1) / y; }
 std::int64_t round_up(std::int64_t x, std::int64_t y) { return ceil_div(x, y) * y; }
@@ -34,6 +37,7 @@ void tile_product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda,
     scale(shape.m, shape.n, beta, c, ldc);
     return;
   }
+  operations.fetch_add(static_cast<std::uint64_t>(2 * shape.m * shape.n * shape.k), std::memory_order_relaxed);
   if constexpr (std::is_same_v<T, float>) {
     if (gemm_backend() == GemmBackend::onednn) {
       detail::onednn_gemm(shape, alpha, a, lda, b, ldb, beta, c, ldc);
@@ -83,6 +87,8 @@ void product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda, cons
 }
 
 }  // namespace
+
+std::uint64_t gemm_operations() { return operations.load(std::memory_order_relaxed); }
 
 detail::GemmPlan detail::gemm_plan(std::int64_t m, std::int64_t n, std::int64_t k) {
   GemmPlan plan{m, n, std::max<std::int64_t>(k, 1), 1, 1, 1};

@@ -34,4 +34,7 @@ TESSERA_API GemmBackend gemm_backend();
 TESSERA_API const char* gemm_backend_name();                 // "eigen" or "onednn"
 TESSERA_API bool has_onednn();
 
+// Floating-point operations (2 m n k) of all products of this process so far.
+TESSERA_API std::uint64_t gemm_operations();
+
 }  // namespace tessera

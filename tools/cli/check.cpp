@@ -2,9 +2,8 @@
 #include <iostream>
 
 #include "framework/train/trainer.h"
-#include "tensor/autograd/tape.h"
 #include "tensor/core/allocator.h"
-#include "tensor/core/random.h"
+#include "tensor/gemm/gemm.h"
 #include "tools/cli/arguments.h"
 #include "tools/cli/command.h"
 #include "tools/cli/report.h"
@@ -24,15 +23,19 @@ void measure_step(Pipeline& pipeline) {
   TrainOptions options = pipeline.train_options;
   Trainer trainer(pipeline.model(), pipeline.head(), pipeline.data(), options, pipeline.evaluate_options, 1, "", "");
   double seconds = 0;
+  std::uint64_t operations = 0;
   for (int repeat = 0; repeat < 2; ++repeat) {
     reset_peak();
+    operations = gemm_operations();
     const auto start = std::chrono::steady_clock::now();
     trainer.gradient_of_batch(0, 0);
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    operations = gemm_operations() - operations;
   }
   const double steps = static_cast<double>(trainer.steps_per_epoch());
   line("steps an epoch", str(trainer.steps_per_epoch()));
   line("one batch", str(fixed(seconds * 1e3, 1), " ms forward and backward (measured on the first batch)"));
+  line("its matrix products", str(fixed(static_cast<double>(operations) * 1e-9, 2), " GFLOP (", fixed(static_cast<double>(operations) * 1e-9 / seconds, 0), " GFLOP/s)"));
   line("an epoch, about", str(fixed(seconds * steps * options.accumulate, 1), " s"));
   line("memory of a step", str(fixed(mebibytes(allocator_stats().peak_in_use), 1), " MiB at most (tensors, data set not counted)"));
 }

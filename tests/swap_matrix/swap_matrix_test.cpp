@@ -1,0 +1,144 @@
+// Every tokenizer x model x head from TOML alone: a legal cell trains two steps and ranks, an illegal one gives its sentence.
+#include <gtest/gtest.h>
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "framework/pipeline/pipeline.h"
+#include "framework/plugin/loader.h"
+#include "framework/train/trainer.h"
+
+namespace tessera {
+namespace {
+
+struct Part_ {
+  const char* name;
+  const char* toml;
+};
+
+const std::vector<Part_> kTokenizers = {
+    {"item_id", "[tokenizer]\nplugin = \"item_id\"\n"},
+    {"rq_kmeans", "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[tokenizer]\nplugin = \"rq_vae\"\nwidths = []\nlevels = 2\ncodes = 8\n"},
+    {"rq_vae", "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[tokenizer]\nplugin = \"rq_vae\"\nwidths = [16, 8]\nlevels = 2\ncodes = 8\nepochs = 2\nwarmup_epochs = 1\n"},
+};
+const std::vector<Part_> kModels = {
+    {"items_tower", "input = \"items\"\nitem_input = \"tower\"\ncausal = true\n"},
+    {"items_tokens", "input = \"items\"\nitem_input = \"tokens\"\ncausal = true\n"},
+    {"tokens", "input = \"tokens\"\ncausal = true\n"},
+    {"items_bidirectional", "input = \"items\"\nitem_input = \"tokens\"\ncausal = false\n"},
+    {"tokens_bidirectional", "input = \"tokens\"\ncausal = false\n"},
+};
+const std::vector<Part_> kHeads = {
+    {"dot_product", "plugin = \"dot_product\"\n"},
+    {"light", "plugin = \"generative_decoder\"\nform = \"light\"\n"},
+    {"continue", "plugin = \"generative_decoder\"\nform = \"continue\"\n"},
+    {"cross", "plugin = \"generative_decoder\"\nform = \"cross\"\nlayers = 1\n"},
+};
+
+// What an illegal cell says; a cell that is not here is legal.
+std::string sentence(const std::string& model, const std::string& head) {
+  if (head == "continue" && model.find("bidirectional") != std::string::npos) return "causal";
+  if (head == "continue" && model.find("items") != std::string::npos) return "tokens";
+  return "";
+}
+
+std::string configuration(const Part_& tokenizer, const Part_& model, const Part_& head, const char* policy) {
+  return str("name = \"cell\"\n[data]\nplugin = \"synthetic\"\nusers = 60\nitems = 40\ncategories = 4\nmin_length = 4\nmax_length = 8\n", tokenizer.toml,
+             "[catalog]\npolicy = \"", policy, "\"\n[model]\nplugin = \"flat_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nffn = 16\nmax_items = 6\n",
+             model.toml, "[head]\n", head.toml, "[train]\nbatch_size = 16\nmax_steps = 2\nvalid_every = 0\n");
+}
+
+class SwapMatrix : public ::testing::Test {
+ protected:
+  SwapMatrix() : loader_(registry_) {}
+
+  std::unique_ptr<Pipeline> prepare(const std::string& toml) {
+    auto pipeline = std::make_unique<Pipeline>(Config::parse("cell.toml", toml), registry_);
+    Rejects rejects;
+    pipeline->load_data(rejects, context_);
+    pipeline->tokenize(context_);
+    pipeline->build();
+    return pipeline;
+  }
+
+  void train_and_rank(Pipeline& pipeline) {
+    const auto folder = std::filesystem::temp_directory_path() / str("tessera_swap_", ::getpid());
+    std::filesystem::create_directories(folder);
+    Trainer trainer(pipeline.model(), pipeline.head(), pipeline.data(), pipeline.train_options, pipeline.evaluate_options, 1, folder.string(), "x");
+    EXPECT_EQ(trainer.run(false, context_).steps, 2);
+    std::filesystem::remove_all(folder);
+    const Questions asked = slice(questions(pipeline.data(), tessera::Part::test, 6), 0, 5);
+    RankRequest request;
+    request.k = 10;
+    request.excluded_offset = asked.histories.offset;
+    request.excluded = asked.histories.item;
+    const Ranking ranking = pipeline.head().rank(pipeline.model(), asked.histories, request);
+    for (std::int64_t b = 0; b < 5; ++b) {
+      std::set<std::int32_t> found;
+      for (int r = 0; r < 10; ++r) {
+        const auto item = ranking.item[static_cast<std::size_t>(b * 10 + r)];
+        ASSERT_GE(item, 0);
+        ASSERT_LT(item, pipeline.data().item_count());
+        EXPECT_TRUE(found.insert(item).second) << "an item twice";
+        for (auto i = asked.histories.offset[static_cast<std::size_t>(b)]; i < asked.histories.offset[static_cast<std::size_t>(b) + 1]; ++i)
+          EXPECT_NE(asked.histories.item[static_cast<std::size_t>(i)], item) << "an excluded item";
+      }
+    }
+  }
+
+  Registry registry_;
+  Loader loader_;
+  FitContext context_;
+};
+
+TEST_F(SwapMatrix, EveryCell) {
+  int legal = 0, illegal = 0;
+  for (const auto& tokenizer : kTokenizers)
+    for (const auto& model : kModels)
+      for (const auto& head : kHeads) {
+        SCOPED_TRACE(str(tokenizer.name, " x ", model.name, " x ", head.name));
+        const std::string expected = sentence(model.name, head.name);
+        const std::string toml = configuration(tokenizer, model, head, "counter");
+        if (expected.empty()) {
+          const auto pipeline = prepare(toml);
+          train_and_rank(*pipeline);
+          ++legal;
+          continue;
+        }
+        try {
+          prepare(toml);
+          ADD_FAILURE() << "accepted";
+        } catch (const ConfigError& error) {
+          EXPECT_NE(std::string(error.what()).find(expected), std::string::npos) << error.what();
+          EXPECT_EQ(std::string(error.what()).rfind("cell.toml:", 0), 0u) << error.what();
+          ++illegal;
+        }
+      }
+  EXPECT_EQ(legal, 48);
+  EXPECT_EQ(illegal, 12);
+}
+
+TEST_F(SwapMatrix, SharedIdentifiersAreRefusedByGenerativeHeads) {
+  try {
+    prepare(configuration(kTokenizers[1], kModels[0], kHeads[1], "none"));
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("the head needs unique identifiers"), std::string::npos) << error.what();
+  }
+}
+
+TEST_F(SwapMatrix, MissingModalityIsNamed) {
+  Part_ tokenizer{"", "[tokenizer]\nplugin = \"rq_vae\"\nmodalities = [\"sound\"]\n"};
+  try {
+    prepare(configuration(tokenizer, kModels[0], kHeads[1], "counter"));
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_NE(std::string(error.what()).find("the tokenizer reads modality 'sound', no [[featurizer]] makes it"), std::string::npos) << error.what();
+  }
+}
+
+}  // namespace
+}  // namespace tessera
