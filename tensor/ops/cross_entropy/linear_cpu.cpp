@@ -35,7 +35,7 @@ class LinearCrossEntropy {
  private:
   static constexpr std::int64_t kManyRows = 512, kSmallWeights = 1 << 18, kMaxParts = 16;
   static constexpr std::int64_t kBlockSize = 1 << 17;  // logits of a block in by_rows(): half a core's cache
-  static constexpr std::int64_t kChunkRows = 128, kMinBlockClasses = 256, kBlockClasses = 1024;  // the block in by_classes()
+  static constexpr std::int64_t kChunkRows = 256, kMinBlockClasses = 256, kBlockClasses = 512;  // the block in by_classes()
 
   bool wants_gradient() const { return to_.dh || to_.dw || to_.db; }
   std::int32_t target(std::int64_t row) const { return targets_.target[static_cast<std::size_t>(row)]; }
