@@ -13,7 +13,8 @@ void* host_allocate(std::size_t bytes) {
   if (bytes < kHugePage) return std::aligned_alloc(64, bytes);
   void* block = std::aligned_alloc(kHugePage, bytes);
 #if defined(MADV_HUGEPAGE)
-  if (block != nullptr) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // advice: a refusal changes nothing
+  if (block != nullptr)
+    madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // advice: a refusal changes nothing
 #endif
   return block;
 }

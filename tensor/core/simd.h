@@ -8,8 +8,8 @@
 
 namespace tessera::simd {
 
-// Vectors for the CPU kernels, by the vector extension that g++ and clang share: as wide as the processor that the build is
-// for, the same code everywhere. Only kernels (cpu.cpp files) include this.
+// Vectors for the CPU kernels, by the vector extension that g++ and clang share: as wide as the processor that the
+// build is for, the same code everywhere. Only kernels (cpu.cpp files) include this.
 #if defined(__AVX512F__)
 inline constexpr int kBytes = 64;
 inline constexpr int kRegisters = 32;

@@ -27,7 +27,8 @@ std::vector<std::int64_t> short_offsets(std::int64_t sequences) {
   return offset;
 }
 
-void run(benchmark::State& state, const std::vector<std::int64_t>& offset, std::int64_t width, double rope, bool backward) {
+void run(benchmark::State& state, const std::vector<std::int64_t>& offset, std::int64_t width, double rope,
+         bool backward) {
   AttentionOptions options;
   options.heads = 4;
   options.rope_base = rope;
@@ -70,7 +71,8 @@ void beam(benchmark::State& state) {
   std::vector<std::int32_t> row;
   for (std::int64_t c = 0; c < users * beams; ++c) row.push_back(static_cast<std::int32_t>(c / beams));
   const auto offset = equal_offsets(users, 80);
-  for (auto _ : state) benchmark::DoNotOptimize(extend_attention(q, own, own, 2, past, past, offset, row, options).raw());
+  for (auto _ : state)
+    benchmark::DoNotOptimize(extend_attention(q, own, own, 2, past, past, offset, row, options).raw());
 }
 
 }  // namespace

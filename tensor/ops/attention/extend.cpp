@@ -33,7 +33,8 @@ Groups group(const SharedPast& call) {
       groups.all.push_back({static_cast<std::int32_t>(b), at, std::min(at + kGroup, start[b + 1])});
   groups.order.resize(call.row.size());
   for (std::size_t c = 0; c < call.row.size(); ++c)
-    groups.order[static_cast<std::size_t>(start[static_cast<std::size_t>(call.row[c])]++)] = static_cast<std::int64_t>(c);
+    groups.order[static_cast<std::size_t>(start[static_cast<std::size_t>(call.row[c])]++)] =
+        static_cast<std::int64_t>(c);
   return groups;
 }
 
@@ -42,26 +43,33 @@ struct ExtendBuffers {
   Buffer<T> keys, keys_t, values, queries, own_keys, scores, out;
 };
 
-// One head of a group: the scores of all its queries against the shared history are small matrix products, those against each
-// continuation's own rows single dot products; one softmax over both.
+// One head of a group: the scores of all its queries against the shared history are small matrix products, those
+// against each continuation's own rows single dot products; one softmax over both.
 template <class T>
 class Extension {
  public:
-  Extension(const SharedPast& call, const Groups& groups, const Group& g, int head, const RotaryTable<T>* rope, const T* bias,
-            ExtendBuffers<T>& buffers)
-      : call_(call), order_(groups.order.data() + g.begin), count_(g.end - g.begin), head_(head), bias_(bias),
+  Extension(const SharedPast& call, const Groups& groups, const Group& g, int head, const RotaryTable<T>* rope,
+            const T* bias, ExtendBuffers<T>& buffers)
+      : call_(call),
+        order_(groups.order.data() + g.begin),
+        count_(g.end - g.begin),
+        head_(head),
+        bias_(bias),
         first_(call.past_offset[static_cast<std::size_t>(g.history)]),
-        past_(call.past_offset[static_cast<std::size_t>(g.history) + 1] - first_), width_(padded<T>(call.key_width)),
-        out_width_(padded<T>(call.value_width)), past_ld_(padded<T>(past_)), row_(past_ld_ + padded<T>(call.rows)) {
+        past_(call.past_offset[static_cast<std::size_t>(g.history) + 1] - first_),
+        width_(padded<T>(call.key_width)),
+        out_width_(padded<T>(call.value_width)),
+        past_ld_(padded<T>(past_)),
+        row_(past_ld_ + padded<T>(call.rows)) {
     const T scale = static_cast<T>(call.scale);
     T* keys = buffers.keys.take(past_ld_ * width_);
-    pack_block<T>(call.past_k.data<T>() + first_ * call.past_k.columns() + head * call.key_width, call.past_k.columns(), past_,
-                  call.key_width, scale, nullptr, 0, keys);
+    pack_block<T>(call.past_k.data<T>() + first_ * call.past_k.columns() + head * call.key_width, call.past_k.columns(),
+                  past_, call.key_width, scale, nullptr, 0, keys);
     keys_t_ = buffers.keys_t.take(call.key_width * past_ld_);
     transpose_block(keys, past_, call.key_width, keys_t_);
     values_ = buffers.values.take(past_ * out_width_);
-    pack_rows<T>(call.past_v.data<T>() + first_ * call.past_v.columns() + head * call.value_width, call.past_v.columns(), past_,
-                 call.value_width, T{1}, nullptr, 0, values_);
+    pack_rows<T>(call.past_v.data<T>() + first_ * call.past_v.columns() + head * call.value_width,
+                 call.past_v.columns(), past_, call.value_width, T{1}, nullptr, 0, values_);
     const std::int64_t columns = call.q.columns();
     const T* q = call.q.data<T>() + head * call.key_width;
     const T* own_k = call.own_k.data<T>() + head * call.key_width;
@@ -84,16 +92,21 @@ class Extension {
     T* out = y.data<T>() + head_ * call_.value_width;
     for (std::int64_t i = 0; i < rows; i += kBlockRows) {
       const std::int64_t m = std::min<std::int64_t>(kBlockRows, rows - i);
-      product<T>(m, vectors<T>(past_), call_.key_width, {queries_ + i * width_, width_, 1}, keys_t_, past_ld_, scores_, row_, false);
+      product<T>(m, vectors<T>(past_), call_.key_width, {queries_ + i * width_, width_, 1}, keys_t_, past_ld_, scores_,
+                 row_, false);
       T sum[kBlockRows];
       for (std::int64_t r = 0; r < m; ++r) sum[r] = weigh(i + r, scores_ + r * row_);
-      product<T>(m, vectors<T>(call_.value_width), past_, {scores_, row_, 1}, values_, out_width_, out_, out_width_, false);
-      for (std::int64_t r = 0; r < m; ++r) finish(i + r, scores_ + r * row_ + past_ld_, out_ + r * out_width_, T{1} / sum[r], out, y.columns());
+      product<T>(m, vectors<T>(call_.value_width), past_, {scores_, row_, 1}, values_, out_width_, out_, out_width_,
+                 false);
+      for (std::int64_t r = 0; r < m; ++r)
+        finish(i + r, scores_ + r * row_ + past_ld_, out_ + r * out_width_, T{1} / sum[r], out, y.columns());
     }
   }
 
  private:
-  std::int64_t own(std::int64_t query) const { return call_.rows - call_.queries + query % call_.queries; }  // its row of its own
+  std::int64_t own(std::int64_t query) const {
+    return call_.rows - call_.queries + query % call_.queries;
+  }  // its row of its own
 
   // Scores of one query -> weights, not yet divided by their sum, which is returned.
   T weigh(std::int64_t query, T* scores) const {
@@ -109,7 +122,8 @@ class Extension {
     const T* k = own_keys_ + query / call_.queries * call_.rows * width_;
     for (std::int64_t j = 0; j <= last; ++j) {
       simd::Vec<T> dot{};
-      for (std::int64_t d = 0; d < width_; d += simd::kLanes<T>) dot += simd::load(q + d) * simd::load(k + j * width_ + d);
+      for (std::int64_t d = 0; d < width_; d += simd::kLanes<T>)
+        dot += simd::load(q + d) * simd::load(k + j * width_ + d);
       scores[past_ld_ + j] = simd::sum<T>(dot) + (bias_ ? bias_[call_.distances.at(j - last)] : T{0});
     }
     T top = kLowest, sum = 0;
@@ -142,7 +156,8 @@ void extend_attention(const SharedPast& call, Tensor& y) {
   dispatch_float("extend_attention", y.dtype(), [&](auto type) {
     using T = decltype(type);
     std::int64_t longest = 0;
-    for (std::size_t b = 1; b < call.past_offset.size(); ++b) longest = std::max(longest, call.past_offset[b] - call.past_offset[b - 1]);
+    for (std::size_t b = 1; b < call.past_offset.size(); ++b)
+      longest = std::max(longest, call.past_offset[b] - call.past_offset[b - 1]);
     const auto rope = rotary_table<T>(call.rope_base, call.key_width, longest + call.rows);
     const std::vector<T> spread = call.bias ? call.distances.spread<T>(call.bias) : std::vector<T>();
     const Groups groups = group(call);
@@ -150,19 +165,22 @@ void extend_attention(const SharedPast& call, Tensor& y) {
       thread_local ExtendBuffers<T> buffers;
       const int head = static_cast<int>(tile % call.heads);
       const T* bias = spread.empty() ? nullptr : spread.data() + head * call.distances.width();
-      Extension<T>(call, groups, groups.all[static_cast<std::size_t>(tile / call.heads)], head, rope.get(), bias, buffers).run(y);
+      Extension<T>(call, groups, groups.all[static_cast<std::size_t>(tile / call.heads)], head, rope.get(), bias,
+                   buffers)
+          .run(y);
     });
   });
 }
 
-void rotate_keys(const Tensor& k, std::span<const std::int64_t> offset, std::span<const std::int64_t> start, int heads, double rope_base,
-                 Tensor& y) {
+void rotate_keys(const Tensor& k, std::span<const std::int64_t> offset, std::span<const std::int64_t> start, int heads,
+                 double rope_base, Tensor& y) {
   dispatch_float("rotate_keys", k.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t width = k.columns() / heads, sequences = static_cast<std::int64_t>(offset.size()) - 1;
     const auto first = [&](std::size_t b) { return start.empty() ? std::int64_t{0} : start[b]; };
     std::int64_t positions = 1;
-    for (std::size_t b = 0; b + 1 < offset.size(); ++b) positions = std::max(positions, first(b) + offset[b + 1] - offset[b]);
+    for (std::size_t b = 0; b + 1 < offset.size(); ++b)
+      positions = std::max(positions, first(b) + offset[b + 1] - offset[b]);
     const auto rope = rotary_table<T>(rope_base, width, positions);
     parallel_rows(sequences, 8, [&](std::int64_t begin, std::int64_t end) {
       for (auto b = static_cast<std::size_t>(begin); b < static_cast<std::size_t>(end); ++b)

@@ -24,7 +24,8 @@ struct Past {
 Tensor rows_of(const Tensor& x, const std::vector<std::int64_t>& rows) {
   Tensor y({static_cast<std::int64_t>(rows.size()), x.columns()}, x.dtype());
   for (std::size_t i = 0; i < rows.size(); ++i)
-    std::copy_n(x.data<double>() + rows[i] * x.columns(), x.columns(), y.data<double>() + static_cast<std::int64_t>(i) * x.columns());
+    std::copy_n(x.data<double>() + rows[i] * x.columns(), x.columns(),
+                y.data<double>() + static_cast<std::int64_t>(i) * x.columns());
   return y;
 }
 
@@ -36,7 +37,8 @@ double distance(const Tensor& a, const Tensor& b) {
   return worst;
 }
 
-// Each continuation as a sequence of its own: its history's rows, then its own; attention() with the own rows as queries.
+// Each continuation as a sequence of its own: its history's rows, then its own; attention() with the own rows as
+// queries.
 Tensor concatenated(const Past& past, const Tensor& q, const Tensor& own_k, const Tensor& own_v, const Tensor& past_k,
                     const Tensor& past_v, std::int64_t queries, const AttentionOptions& options) {
   std::vector<std::int64_t> q_lengths, k_lengths, from_past, order;
@@ -55,8 +57,9 @@ Tensor concatenated(const Past& past, const Tensor& q, const Tensor& own_k, cons
     q_lengths.push_back(queries);
   }
   const Offsets k_offset = reference::offsets(k_lengths);
-  return attention(q, Tensor::from(k, {k_offset.back(), own_k.columns()}), Tensor::from(v, {k_offset.back(), own_v.columns()}),
-                   reference::offsets(q_lengths), k_offset, options);
+  return attention(q, Tensor::from(k, {k_offset.back(), own_k.columns()}),
+                   Tensor::from(v, {k_offset.back(), own_v.columns()}), reference::offsets(q_lengths), k_offset,
+                   options);
 }
 
 }  // namespace
@@ -72,22 +75,28 @@ TEST(ExtendAttention, EqualsAttentionOnTheWholeSequence) {
         options.rope_base = rope;
         options.max_distance = 20;
         if (biased) options.relative_bias = random_f64({8, 2}, 9);
-        const Tensor past_k = random_f64({past.offset.back(), 2 * width}, 1), past_v = random_f64({past.offset.back(), 10}, 2);
-        const Tensor q = random_f64({count * past.own, 2 * width}, 3), own_k = random_f64({count * past.own, 2 * width}, 4);
-        const Tensor own_v = random_f64({count * past.own, 10}, 5), turned = rotate_keys(past_k, past.offset, {}, 2, rope);
+        const Tensor past_k = random_f64({past.offset.back(), 2 * width}, 1),
+                     past_v = random_f64({past.offset.back(), 10}, 2);
+        const Tensor q = random_f64({count * past.own, 2 * width}, 3),
+                     own_k = random_f64({count * past.own, 2 * width}, 4);
+        const Tensor own_v = random_f64({count * past.own, 10}, 5),
+                     turned = rotate_keys(past_k, past.offset, {}, 2, rope);
         const Tensor all = extend_attention(q, own_k, own_v, past.own, turned, past_v, past.offset, past.row, options);
-        EXPECT_LT(distance(all, concatenated(past, q, own_k, own_v, past_k, past_v, past.own, options)), 1e-12) << rope << biased << width;
+        EXPECT_LT(distance(all, concatenated(past, q, own_k, own_v, past_k, past_v, past.own, options)), 1e-12)
+            << rope << biased << width;
 
         std::vector<std::int64_t> last;
         for (std::int64_t c = 0; c < count; ++c) last.push_back((c + 1) * past.own - 1);
-        const Tensor one = extend_attention(rows_of(q, last), own_k, own_v, past.own, turned, past_v, past.offset, past.row, options);
+        const Tensor one =
+            extend_attention(rows_of(q, last), own_k, own_v, past.own, turned, past_v, past.offset, past.row, options);
         EXPECT_LT(distance(one, rows_of(all, last)), 1e-12);
 
         AttentionOptions single = options;
         if (biased) single.relative_bias = options.relative_bias.to(DType::f32);
         const auto f32 = [](const Tensor& x) { return x.to(DType::f32); };
-        const Tensor fast = extend_attention(f32(q), f32(own_k), f32(own_v), past.own, rotate_keys(f32(past_k), past.offset, {}, 2, rope),
-                                             f32(past_v), past.offset, past.row, single);
+        const Tensor fast = extend_attention(f32(q), f32(own_k), f32(own_v), past.own,
+                                             rotate_keys(f32(past_k), past.offset, {}, 2, rope), f32(past_v),
+                                             past.offset, past.row, single);
         EXPECT_LT(distance(fast, all), 1e-5);
       }
 }
@@ -112,8 +121,8 @@ TEST(ExtendAttention, SameBytesForAnyNumberOfThreads) {
   Tensor first;
   for (const int n : {1, 2, 3}) {
     set_threads(n);
-    const Tensor y = extend_attention(f32({36, 32}, 1), f32({36, 32}, 2), f32({36, 32}, 3), 3, f32({102, 32}, 4), f32({102, 32}, 5),
-                                      past.offset, past.row, options);
+    const Tensor y = extend_attention(f32({36, 32}, 1), f32({36, 32}, 2), f32({36, 32}, 3), 3, f32({102, 32}, 4),
+                                      f32({102, 32}, 5), past.offset, past.row, options);
     if (!first) first = y;
     EXPECT_EQ(std::memcmp(first.raw(), y.raw(), y.bytes()), 0) << n << " threads";
   }
@@ -151,11 +160,15 @@ TEST(ExtendAttention, Refusals) {
   const std::vector<std::int32_t> row = {0, 0}, wrong = {0, 1};
   EXPECT_EQ(message_of([&] { extend_attention(x, x, x, 2, past, past, offset, wrong, options); }),
             "extend_attention: continuation 1 is of history 1, expected 0 to 0");
-  EXPECT_EQ(message_of([&] { extend_attention(Tensor({3, 8}), x, x, 2, past, past, offset, row, options); }),
+  EXPECT_EQ(message_of([&] {
+              extend_attention(Tensor({3, 8}), x, x, 2, past, past, offset, row, options);
+            }),
             "extend_attention: q (3, 8), expected 2 or 4 rows for 2 continuations of 2");
   EXPECT_EQ(message_of([&] { extend_attention(x, x, x, 3, past, past, offset, row, options); }),
             "extend_attention: q (4, 8), expected 2 or 6 rows for 2 continuations of 3");
-  EXPECT_EQ(message_of([&] { extend_attention(x, x, x, 2, Tensor({6, 4}), past, offset, row, options); }),
+  EXPECT_EQ(message_of([&] {
+              extend_attention(x, x, x, 2, Tensor({6, 4}), past, offset, row, options);
+            }),
             "extend_attention: widths differ: q 8, own_k 8, past_k 4; own_v 8, past_v 8");
   const std::vector<std::int64_t> starts = {1};
   EXPECT_EQ(message_of([&] { rotate_keys(past, two, starts, 1, 10.0); }), "rotate_keys: 1 starts for 2 sequences");

@@ -10,7 +10,8 @@
 
 namespace tessera {
 
-// A block of columns of a tensor, all its rows: q, k and v may be three of them in one tensor. An empty tensor: not wanted.
+// A block of columns of a tensor, all its rows: q, k and v may be three of them in one tensor. An empty tensor: not
+// wanted.
 struct Columns {
   Tensor tensor;
   std::int64_t first = 0;
@@ -37,8 +38,8 @@ struct JaggedAttention {
   std::int64_t sequences() const { return static_cast<std::int64_t>(q_offset.size()) - 1; }
 };
 
-// Which keys a query sees. Every mask is a prefix of the keys that grows with the query: the kernels ask for no more than its
-// end for a query, and for the first query that sees a key.
+// Which keys a query sees. Every mask is a prefix of the keys that grows with the query: the kernels ask for no more
+// than its end for a query, and for the first query that sees a key.
 struct PrefixMask {
   bool causal = false;
   std::int64_t queries = 0, keys = 0;
@@ -69,11 +70,11 @@ namespace cpu {
 // log_sum: (Nq, H), log sum exp of each row's scores.
 void attention_forward(const JaggedAttention& call, Tensor& y, Tensor& log_sum);
 // Overwrites the rows of every sequence in dq, dk, dv, and dbias where it is not empty.
-void attention_backward(const JaggedAttention& call, const Tensor& y, const Tensor& log_sum, const Tensor& dy, const Columns& dq,
-                        const Columns& dk, const Columns& dv, Tensor& dbias);
+void attention_backward(const JaggedAttention& call, const Tensor& y, const Tensor& log_sum, const Tensor& dy,
+                        const Columns& dq, const Columns& dk, const Columns& dv, Tensor& dbias);
 void extend_attention(const SharedPast& call, Tensor& y);
-void rotate_keys(const Tensor& k, std::span<const std::int64_t> offset, std::span<const std::int64_t> start, int heads, double rope_base,
-                 Tensor& y);
+void rotate_keys(const Tensor& k, std::span<const std::int64_t> offset, std::span<const std::int64_t> start, int heads,
+                 double rope_base, Tensor& y);
 }  // namespace cpu
 
 }  // namespace tessera

@@ -40,25 +40,23 @@ inline void copy_scaled(const T* from, std::int64_t n, T factor, T* to) {
   for (; d < n; ++d) to[d] = from[d] * factor;
 }
 
-// to (n, padded(width)) = factor * rows of from, turned to positions first, first + 1, ... where there is a rope (rows before
-// position 0 see no key; they are turned to 0), and zeros beside them.
+// to (n, padded(width)) = factor * rows of from, turned to positions first, first + 1, ... where there is a rope (rows
+// before position 0 see no key; they are turned to 0), and zeros beside them.
 template <class T>
 void pack_rows(const T* from, std::int64_t ld, std::int64_t n, std::int64_t width, T factor, const RotaryTable<T>* rope,
                std::int64_t first, T* to) {
   const std::int64_t ld_to = padded<T>(width);
   for (std::int64_t i = 0; i < n; ++i, from += ld, to += ld_to) {
-    if (rope)
-      rope->turn(from, std::max<std::int64_t>(0, first + i), false, factor, to);
-    else
-      copy_scaled(from, width, factor, to);
+    if (rope) rope->turn(from, std::max<std::int64_t>(0, first + i), false, factor, to);
+    else copy_scaled(from, width, factor, to);
     for (std::int64_t d = width; d < ld_to; ++d) to[d] = T{0};
   }
 }
 
 // The same with zeros below: to (padded(n), padded(width)).
 template <class T>
-void pack_block(const T* from, std::int64_t ld, std::int64_t n, std::int64_t width, T factor, const RotaryTable<T>* rope,
-                std::int64_t first, T* to) {
+void pack_block(const T* from, std::int64_t ld, std::int64_t n, std::int64_t width, T factor,
+                const RotaryTable<T>* rope, std::int64_t first, T* to) {
   pack_rows(from, ld, n, width, factor, rope, first, to);
   for (std::int64_t at = n * padded<T>(width); at < padded<T>(n) * padded<T>(width); at += simd::kLanes<T>)
     simd::store(to + at, simd::Vec<T>{});
@@ -87,14 +85,12 @@ void transpose_block(const T* from, std::int64_t n, std::int64_t width, T* to) {
 
 // Rows of to (n, width) with stride ld = factor * packed rows, turned back.
 template <class T>
-void unpack_rows(const T* from, std::int64_t n, std::int64_t width, T factor, const RotaryTable<T>* rope, std::int64_t first, T* to,
-                 std::int64_t ld) {
+void unpack_rows(const T* from, std::int64_t n, std::int64_t width, T factor, const RotaryTable<T>* rope,
+                 std::int64_t first, T* to, std::int64_t ld) {
   const std::int64_t ld_from = padded<T>(width);
   for (std::int64_t i = 0; i < n; ++i, from += ld_from, to += ld) {
-    if (rope)
-      rope->turn(from, std::max<std::int64_t>(0, first + i), true, factor, to);
-    else
-      copy_scaled(from, width, factor, to);
+    if (rope) rope->turn(from, std::max<std::int64_t>(0, first + i), true, factor, to);
+    else copy_scaled(from, width, factor, to);
   }
 }
 

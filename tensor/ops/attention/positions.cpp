@@ -21,7 +21,8 @@ int relative_bucket(std::int64_t key_minus_query, bool bidirectional, int bucket
   }
   const int exact = buckets / 2;
   if (distance < exact) return first + static_cast<int>(distance);
-  const double part = std::log(static_cast<double>(distance) / exact) / std::log(static_cast<double>(max_distance) / exact);
+  const double part =
+      std::log(static_cast<double>(distance) / exact) / std::log(static_cast<double>(max_distance) / exact);
   return first + std::min(buckets - 1, exact + static_cast<int>(part * (buckets - exact)));
 }
 
@@ -83,11 +84,13 @@ std::shared_ptr<const RotaryTable<T>> rotary_table(double base, std::int64_t wid
   return last;
 }
 
-DistanceTable::DistanceTable(std::int64_t low, std::int64_t high, int heads, int buckets, bool bidirectional, int max_distance)
+DistanceTable::DistanceTable(std::int64_t low, std::int64_t high, int heads, int buckets, bool bidirectional,
+                             int max_distance)
     : low_(low), width_(high - low + 1 + 2 * kRoom), heads_(heads), buckets_(buckets) {
   bucket_.resize(static_cast<std::size_t>(width_));
   for (std::int64_t place = 0; place < width_; ++place)
-    bucket_[static_cast<std::size_t>(place)] = relative_bucket(place - kRoom + low, bidirectional, buckets, max_distance);
+    bucket_[static_cast<std::size_t>(place)] =
+        relative_bucket(place - kRoom + low, bidirectional, buckets, max_distance);
 }
 
 template <class T>

@@ -24,15 +24,15 @@ struct RotaryTable {
 template <class T>
 std::shared_ptr<const RotaryTable<T>> rotary_table(double base, std::int64_t width, std::int64_t positions);
 
-// bias(h, distance) for low <= distance <= high as rows of contiguous numbers, so that a row of scores adds a piece of it; room
-// for a vector beyond both ends.
+// bias(h, distance) for low <= distance <= high as rows of contiguous numbers, so that a row of scores adds a piece of
+// it; room for a vector beyond both ends.
 class DistanceTable {
  public:
   DistanceTable() = default;
   DistanceTable(std::int64_t low, std::int64_t high, int heads, int buckets, bool bidirectional, int max_distance);
 
   explicit operator bool() const { return heads_ > 0; }
-  std::int64_t width() const { return width_; }                                   // of one head's row
+  std::int64_t width() const { return width_; }                                     // of one head's row
   std::int64_t at(std::int64_t distance) const { return distance - low_ + kRoom; }  // place in it
   int buckets() const { return buckets_; }
   int heads() const { return heads_; }

@@ -68,14 +68,15 @@ inline void product_any(std::int64_t m, std::int64_t n, std::int64_t k, Left<T> 
 
 // C = A B, or C += A B; n counts vectors. C has n whole vectors a row.
 template <class T>
-void product(std::int64_t m, std::int64_t n, std::int64_t k, Left<T> a, const T* b, std::int64_t ldb, T* c, std::int64_t ldc,
-             bool add) {
+void product(std::int64_t m, std::int64_t n, std::int64_t k, Left<T> a, const T* b, std::int64_t ldb, T* c,
+             std::int64_t ldc, bool add) {
   if (n == 0) return;
   const std::int64_t parts = (n + kBlockVectors - 1) / kBlockVectors, wide = (n + parts - 1) / parts;
   for (std::int64_t j = 0; j < n; j += wide)
     for (std::int64_t i = 0; i < m; i += kBlockRows)
-      product_any<T>(std::min<std::int64_t>(kBlockRows, m - i), std::min(wide, n - j), k, {a.at + i * a.row, a.row, a.step},
-                     b + j * simd::kLanes<T>, ldb, c + i * ldc + j * simd::kLanes<T>, ldc, add);
+      product_any<T>(std::min<std::int64_t>(kBlockRows, m - i), std::min(wide, n - j), k,
+                     {a.at + i * a.row, a.row, a.step}, b + j * simd::kLanes<T>, ldb, c + i * ldc + j * simd::kLanes<T>,
+                     ldc, add);
 }
 
 }  // namespace tessera::cpu

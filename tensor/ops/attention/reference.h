@@ -52,20 +52,25 @@ inline double dot(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 // Value, and the gradients of y . dy.
-inline Gradients attention(const Tensor& q, const Tensor& k, const Tensor& v, const Offsets& q_offset, const Offsets& k_offset,
-                           const AttentionOptions& options, const Tensor& dy) {
+inline Gradients attention(const Tensor& q, const Tensor& k, const Tensor& v, const Offsets& q_offset,
+                           const Offsets& k_offset, const AttentionOptions& options, const Tensor& dy) {
   const std::int64_t heads = options.heads, dk = q.columns() / heads, dv = v.columns() / heads;
   const bool causal = options.mask == AttentionMask::causal;
-  const double scale = options.scale != 0.0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(dk)), base = options.rope_base;
-  Gradients out{Tensor::zeros({q.rows(), v.columns()}, DType::f64), Tensor::zeros(q.shape(), DType::f64),
-                Tensor::zeros(k.shape(), DType::f64), Tensor::zeros(v.shape(), DType::f64), {}};
+  const double scale = options.scale != 0.0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(dk)),
+               base = options.rope_base;
+  Gradients out{Tensor::zeros({q.rows(), v.columns()}, DType::f64),
+                Tensor::zeros(q.shape(), DType::f64),
+                Tensor::zeros(k.shape(), DType::f64),
+                Tensor::zeros(v.shape(), DType::f64),
+                {}};
   const Tensor& bias = options.relative_bias;
   if (bias) out.dbias = Tensor::zeros(bias.shape(), DType::f64);
   for (std::size_t b = 0; b + 1 < q_offset.size(); ++b)
     for (std::int64_t h = 0; h < heads; ++h)
       for (std::int64_t i = q_offset[b]; i < q_offset[b + 1]; ++i) {
         const std::int64_t nq = q_offset[b + 1] - q_offset[b], nk = k_offset[b + 1] - k_offset[b], first = k_offset[b];
-        const std::int64_t position = i - q_offset[b] + (causal ? nk - nq : 0), seen = causal ? std::min(nk, position + 1) : nk;
+        const std::int64_t position = i - q_offset[b] + (causal ? nk - nq : 0),
+                           seen = causal ? std::min(nk, position + 1) : nk;
         if (seen <= 0) continue;
         const auto query = turned(q.data<double>() + i * q.columns() + h * dk, dk, base, static_cast<double>(position));
         std::vector<std::vector<double>> keys;
@@ -73,8 +78,10 @@ inline Gradients attention(const Tensor& q, const Tensor& k, const Tensor& v, co
         std::vector<std::int64_t> bucket;
         double top = -1e300, sum = 0;
         for (std::int64_t j = 0; j < seen; ++j) {
-          keys.push_back(turned(k.data<double>() + (first + j) * k.columns() + h * dk, dk, base, static_cast<double>(j)));
-          bucket.push_back(bias ? relative_bucket(j - position, !causal, static_cast<int>(bias.dim(0)), options.max_distance) : 0);
+          keys.push_back(
+              turned(k.data<double>() + (first + j) * k.columns() + h * dk, dk, base, static_cast<double>(j)));
+          bucket.push_back(
+              bias ? relative_bucket(j - position, !causal, static_cast<int>(bias.dim(0)), options.max_distance) : 0);
           p.push_back(scale * dot(query, keys.back()) + (bias ? bias.data<double>()[bucket.back() * heads + h] : 0.0));
           top = std::max(top, p.back());
         }
@@ -109,7 +116,8 @@ inline Gradients attention(const Tensor& q, const Tensor& k, const Tensor& v, co
             out.dk.data<double>()[(first + j) * k.columns() + h * dk + d] += dkey[static_cast<std::size_t>(d)];
         }
         dquery = turned(dquery.data(), dk, base, -static_cast<double>(position));
-        for (std::int64_t d = 0; d < dk; ++d) out.dq.data<double>()[i * q.columns() + h * dk + d] += dquery[static_cast<std::size_t>(d)];
+        for (std::int64_t d = 0; d < dk; ++d)
+          out.dq.data<double>()[i * q.columns() + h * dk + d] += dquery[static_cast<std::size_t>(d)];
       }
   return out;
 }

@@ -16,8 +16,8 @@ inline simd::Vec<T> lane_numbers() {
   return lanes;
 }
 
-// A row of scores (n vectors, of which `visible` numbers count) becomes exp(score - top), the rest 0; top and sum go on from the
-// keys before. Returns the factor for what was summed before.
+// A row of scores (n vectors, of which `visible` numbers count) becomes exp(score - top), the rest 0; top and sum go on
+// from the keys before. Returns the factor for what was summed before.
 template <class T>
 T softmax_row(T* scores, std::int64_t n, std::int64_t visible, const T* bias, T& top, T& sum) {
   using simd::Vec;

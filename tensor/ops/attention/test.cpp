@@ -25,8 +25,8 @@ struct Case {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  const auto add = [&](std::string name, int heads, AttentionMask mask, double rope, int buckets, std::int64_t dk, std::int64_t dv,
-                       Offsets q, Offsets k) {
+  const auto add = [&](std::string name, int heads, AttentionMask mask, double rope, int buckets, std::int64_t dk,
+                       std::int64_t dv, Offsets q, Offsets k) {
     AttentionOptions options;
     options.heads = heads;
     options.mask = mask;
@@ -36,9 +36,11 @@ std::vector<Case> cases() {
     all.push_back({std::move(name), options, dk, dv, std::move(q), std::move(k)});
   };
   const auto causal = AttentionMask::causal, both = AttentionMask::bidirectional;
-  const Offsets short_ones = reference::random_offsets(9, 7, 1), long_ones = reference::offsets({33, 0, 1, 37, 140, 16, 8});
+  const Offsets short_ones = reference::random_offsets(9, 7, 1),
+                long_ones = reference::offsets({33, 0, 1, 37, 140, 16, 8});
   const Offsets longest = reference::offsets({80, 290});
-  const Offsets other = reference::random_offsets(9, 13, 2), other_long = reference::offsets({17, 5, 270, 40, 2, 0, 31});
+  const Offsets other = reference::random_offsets(9, 13, 2),
+                other_long = reference::offsets({17, 5, 270, 40, 2, 0, 31});
   add("causal", 1, causal, 0, 0, 16, 16, longest, longest);
   add("causal short, odd width", 3, causal, 0, 0, 7, 7, short_ones, short_ones);
   add("bidirectional", 2, both, 0, 0, 32, 32, long_ones, long_ones);
@@ -88,7 +90,8 @@ void compare(const Case& c, DType dtype, double tolerance) {
   expect_near(tape.gradient(q), expected.dq, tolerance, name + ": dq");
   expect_near(tape.gradient(k), expected.dk, tolerance, name + ": dk");
   expect_near(tape.gradient(v), expected.dv, tolerance, name + ": dv");
-  if (options.relative_bias) expect_near(tape.gradient(options.relative_bias), expected.dbias, 10 * tolerance, name + ": dbias");
+  if (options.relative_bias)
+    expect_near(tape.gradient(options.relative_bias), expected.dbias, 10 * tolerance, name + ": dbias");
 }
 
 // (N, 3 H D) from q, k, v of (N, H D).
@@ -161,7 +164,9 @@ TEST(AttentionGrad, Gradcheck) {
         options.relative_bias = x[3];
         return attention(x[0], x[1], x[2], q_offset, k_offset, options);
       };
-      EXPECT_LT(gradcheck(cross, {random_f64({6, 8}, 1), random_f64({10, 8}, 2), random_f64({10, 6}, 3), random_f64({6, 2}, 4)}), 1e-7);
+      EXPECT_LT(gradcheck(cross, {random_f64({6, 8}, 1), random_f64({10, 8}, 2), random_f64({10, 6}, 3),
+                                  random_f64({6, 2}, 4)}),
+                1e-7);
       const auto self = [&](const auto& x) {
         options.relative_bias = x[1];
         return self_attention(x[0], q_offset, options);
@@ -211,7 +216,8 @@ TEST(Attention, SameBytesForAnyNumberOfThreads) {
 TEST(Attention, RelativeBuckets) {  // the values of T5's own function, 32 buckets, max_distance 128
   const std::vector<std::int64_t> distance = {0, -1, -15, -16, -20, -50, -127, -128, -1000, 3};
   const std::vector<int> one_way = {0, 1, 15, 16, 17, 24, 31, 31, 31, 0};
-  for (std::size_t i = 0; i < distance.size(); ++i) EXPECT_EQ(relative_bucket(distance[i], false, 32, 128), one_way[i]) << distance[i];
+  for (std::size_t i = 0; i < distance.size(); ++i)
+    EXPECT_EQ(relative_bucket(distance[i], false, 32, 128), one_way[i]) << distance[i];
   EXPECT_EQ(relative_bucket(3, true, 32, 128), 19);
   EXPECT_EQ(relative_bucket(-3, true, 32, 128), 3);
   EXPECT_EQ(relative_bucket(-1000, true, 32, 128), 15);
@@ -223,23 +229,36 @@ TEST(Attention, Refusals) {
   options.heads = 2;
   const Tensor qkv({4, 12}), q({4, 8}), k({5, 8}), v({5, 6});
   const Offsets good = {0, 4}, keys = {0, 5}, falls = {0, 5, 4};
-  EXPECT_EQ(message_of([&] { self_attention(qkv, Offsets{0, 3}, options); }),
+  EXPECT_EQ(message_of([&] {
+              self_attention(qkv, Offsets{0, 3}, options);
+            }),
             "self_attention: the row offsets run from 0 to 3, expected 0 to 4, the number of rows");
-  EXPECT_EQ(message_of([&] { self_attention(qkv, falls, options); }), "self_attention: the row offsets fall at sequence 1: 5, 4");
-  EXPECT_EQ(message_of([&] { self_attention(Tensor({4, 13}), good, options); }),
+  EXPECT_EQ(message_of([&] { self_attention(qkv, falls, options); }),
+            "self_attention: the row offsets fall at sequence 1: 5, 4");
+  EXPECT_EQ(message_of([&] {
+              self_attention(Tensor({4, 13}), good, options);
+            }),
             "self_attention: qkv (4, 13) does not divide into 6 heads");
-  EXPECT_EQ(message_of([&] { attention(q, Tensor({5, 6}), v, good, keys, options); }),
+  EXPECT_EQ(message_of([&] {
+              attention(q, Tensor({5, 6}), v, good, keys, options);
+            }),
             "attention: q (4, 8), k (5, 6): expected the same width");
-  EXPECT_EQ(message_of([&] { attention(q, k, Tensor({4, 6}), good, keys, options); }),
+  EXPECT_EQ(message_of([&] {
+              attention(q, k, Tensor({4, 6}), good, keys, options);
+            }),
             "attention: k (5, 8), v (4, 6): expected the same number of rows");
-  EXPECT_EQ(message_of([&] { attention(q, k, v, good, Offsets{0, 2, 5}, options); }),
+  EXPECT_EQ(message_of([&] {
+              attention(q, k, v, good, Offsets{0, 2, 5}, options);
+            }),
             "attention: 1 query sequences, 2 key sequences");
   options.relative_bias = Tensor({8, 3});
   EXPECT_EQ(message_of([&] { attention(q, k, v, good, keys, options); }),
             "attention: relative bias f32 (8, 3), expected f32 (buckets, 2)");
   options.relative_bias = Tensor();
   options.rope_base = 10;
-  EXPECT_EQ(message_of([&] { attention(Tensor({4, 6}), Tensor({5, 6}), v, good, keys, options); }),
+  EXPECT_EQ(message_of([&] {
+              attention(Tensor({4, 6}), Tensor({5, 6}), v, good, keys, options);
+            }),
             "attention: rotary positions need an even head width, found 3");
   options.heads = 0;
   EXPECT_EQ(message_of([&] { attention(q, k, v, good, keys, options); }), "attention: 0 heads, expected 1 or more");

@@ -9,11 +9,11 @@
 namespace tessera::cpu {
 namespace {
 
-constexpr int kBlocks = 16;             // philox blocks at once: the loops over them become vector instructions
+constexpr int kBlocks = 16;              // philox blocks at once: the loops over them become vector instructions
 constexpr int kChunk = kBlocks * 4 * 2;  // decisions of 16 bits
 
-// The decisions of one chunk: philox4x32-10 of tensor/core/random.h for counters 16 chunk .. 16 chunk + 15. Words lie in 64 bits, so
-// that a product is one vector instruction and its halves are a shift and a mask.
+// The decisions of one chunk: philox4x32-10 of tensor/core/random.h for counters 16 chunk .. 16 chunk + 15. Words lie
+// in 64 bits, so that a product is one vector instruction and its halves are a shift and a mask.
 void random_chunk(const DropoutKey& key, std::uint64_t chunk, std::uint16_t* out) {
   static_assert(std::endian::native == std::endian::little, "a word's low half comes first");
   constexpr std::uint64_t kLow = 0xffffffffu;
@@ -43,7 +43,8 @@ void random_chunk(const DropoutKey& key, std::uint64_t chunk, std::uint16_t* out
 }
 
 template <class T>
-void apply(const T* x, const T* residual, const std::uint16_t* random, std::uint32_t threshold, T factor, std::int64_t n, T* y) {
+void apply(const T* x, const T* residual, const std::uint16_t* random, std::uint32_t threshold, T factor,
+           std::int64_t n, T* y) {
   if (residual)
     for (std::int64_t i = 0; i < n; ++i) y[i] = residual[i] + (random[i] >= threshold ? x[i] * factor : T{0});
   else
@@ -65,10 +66,8 @@ void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key, Ten
         if (key.threshold != 0) random_chunk(key, static_cast<std::uint64_t>(i / kChunk), random);
         const std::int64_t n = std::min<std::int64_t>(kChunk, end - i);
         const T* part = base ? base + i : nullptr;
-        if (n == kChunk)
-          apply(from + i, part, random, key.threshold, factor, kChunk, to + i);
-        else
-          apply(from + i, part, random, key.threshold, factor, n, to + i);
+        if (n == kChunk) apply(from + i, part, random, key.threshold, factor, kChunk, to + i);
+        else apply(from + i, part, random, key.threshold, factor, n, to + i);
       }
     });
   });

@@ -6,12 +6,14 @@
 
 namespace tessera {
 
-// In training mode (a TrainingScope lives on this thread): y_i = x_i / (1 - p) where u_i >= p, else 0; u_i comes from the counter
-// (seed, step, call, i), so nothing is kept for the backward pass but the key. Otherwise y = x, the same handle. 0 <= p < 1.
-// u has 16 bits, so p is rounded to the next multiple of 2^-16 (and the factor with it). Gradient: the same mask on dy.
+// In training mode (a TrainingScope lives on this thread): y_i = x_i / (1 - p) where u_i >= p, else 0; u_i comes from
+// the counter (seed, step, call, i), so nothing is kept for the backward pass but the key. Otherwise y = x, the same
+// handle. 0 <= p < 1. u has 16 bits, so p is rounded to the next multiple of 2^-16 (and the factor with it). Gradient:
+// the same mask on dy.
 TESSERA_API Tensor dropout(const Tensor& x, double p);
 
-// y = x + dropout(r, p), fused: the residual branch of a Transformer block. x, r: the same shape. dx = dy, dr = dropout(dy).
+// y = x + dropout(r, p), fused: the residual branch of a Transformer block. x, r: the same shape. dx = dy, dr =
+// dropout(dy).
 TESSERA_API Tensor add_dropout(const Tensor& x, const Tensor& r, double p);
 
 // Element i of a call takes 16 bits of philox(seed, stream, block) and stays where they are at least threshold:
@@ -22,7 +24,8 @@ struct DropoutKey {
 };
 
 namespace cpu {
-void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key, Tensor& y);  // y = residual + mask x / keep
+void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key,
+             Tensor& y);  // y = residual + mask x / keep
 }
 namespace cuda {
 void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key, Tensor& y);

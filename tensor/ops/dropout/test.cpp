@@ -102,7 +102,8 @@ TEST(Dropout, AddDropoutIsItsTwoParts) {
   for (std::size_t i = 0; i < 777; ++i) EXPECT_EQ(y.values<float>()[i], x.values<float>()[i] + d.values<float>()[i]);
   NoTape no_tape;
   const Tensor plain = add_dropout(x, r, 0.0);
-  for (std::size_t i = 0; i < 777; ++i) EXPECT_EQ(plain.values<float>()[i], x.values<float>()[i] + r.values<float>()[i]);
+  for (std::size_t i = 0; i < 777; ++i)
+    EXPECT_EQ(plain.values<float>()[i], x.values<float>()[i] + r.values<float>()[i]);
 }
 
 TEST(DropoutGrad, Gradcheck) {
@@ -118,7 +119,12 @@ TEST(DropoutGrad, Gradcheck) {
   EXPECT_LT(gradcheck(drop, {random_f64({13, 17}, 1)}), 1e-8);
   EXPECT_LT(gradcheck(add, {random_f64({13, 17}, 1), random_f64({13, 17}, 2)}), 1e-8);
   EXPECT_LT(gradcheck(add_plain, {random_f64({3, 5}, 1), random_f64({3, 5}, 2)}), 1e-8);
-  EXPECT_LT(gradcheck([&](const auto& x) { return add(std::vector<Tensor>{x[0], x[0]}); }, {random_f64({3, 5}, 1)}), 1e-8);
+  EXPECT_LT(gradcheck(
+                [&](const auto& x) {
+                  return add(std::vector<Tensor>{x[0], x[0]});
+                },
+                {random_f64({3, 5}, 1)}),
+            1e-8);
 }
 
 TEST(Dropout, Refusals) {

@@ -8,7 +8,8 @@
 namespace tessera::cpu {
 namespace {
 
-// Positions of the ids, grouped by id (counting sort): those of id r are order[start[r]] .. order[start[r + 1] - 1], rising.
+// Positions of the ids, grouped by id (counting sort): those of id r are order[start[r]] .. order[start[r + 1] - 1],
+// rising.
 struct Groups {
   std::vector<std::int32_t> start, order;
 };
@@ -22,7 +23,8 @@ Groups group(std::span<const std::int32_t> ids, std::int64_t rows) {
   groups.order.resize(static_cast<std::size_t>(groups.start.back()));
   for (std::size_t i = 0; i < ids.size(); ++i)  // start[id + 1] runs from the group's begin to its end
     if (ids[i] >= 0)
-      groups.order[static_cast<std::size_t>(groups.start[static_cast<std::size_t>(ids[i]) + 1]++)] = static_cast<std::int32_t>(i);
+      groups.order[static_cast<std::size_t>(groups.start[static_cast<std::size_t>(ids[i]) + 1]++)] =
+          static_cast<std::int32_t>(i);
   return groups;
 }
 
@@ -71,7 +73,8 @@ void embedding_backward(const Tensor& dy, std::span<const std::int32_t> ids, int
     parallel_rows(rows, grain, [&](std::int64_t begin, std::int64_t end) {
       if (beta == 0.0) std::fill(to + begin * width, to + end * width, T{0});
       for (std::int64_t row = begin; row < end; ++row) {
-        const auto first = groups.start[static_cast<std::size_t>(row)], last = groups.start[static_cast<std::size_t>(row) + 1];
+        const auto first = groups.start[static_cast<std::size_t>(row)],
+                   last = groups.start[static_cast<std::size_t>(row) + 1];
         for (auto at = first; at < last; ++at)
           add_scaled(to + row * width, from + groups.order[static_cast<std::size_t>(at)] / levels * width, width,
                      static_cast<T>(scale));

@@ -82,17 +82,18 @@ TEST(Embedding, SameBytesForAnyNumberOfThreads) {
   }
 }
 
-TEST(Embedding, NoIdsGiveNoRows) {
-  EXPECT_EQ(embedding(Tensor({3, 2}), {}).shape(), (Shape{0, 2}));
-}
+TEST(Embedding, NoIdsGiveNoRows) { EXPECT_EQ(embedding(Tensor({3, 2}), {}).shape(), (Shape{0, 2})); }
 
 TEST(Embedding, Refusals) {
   const Tensor table({3, 2});
   const std::vector<std::int32_t> large = {0, 3}, small = {-2};
-  EXPECT_EQ(message_of([&] { embedding(table, large); }), "embedding: id 3 at position 1, expected -1 (none) to 2 for 3 rows");
+  EXPECT_EQ(message_of([&] { embedding(table, large); }),
+            "embedding: id 3 at position 1, expected -1 (none) to 2 for 3 rows");
   EXPECT_EQ(message_of([&] { gather_rows(table, small); }),
             "gather_rows: id -2 at position 0, expected -1 (none) to 2 for 3 rows");
-  EXPECT_EQ(message_of([&] { embedding_sum(table, std::vector<std::int32_t>{0, 1, 2}, 2); }),
+  EXPECT_EQ(message_of([&] {
+              embedding_sum(table, std::vector<std::int32_t>{0, 1, 2}, 2);
+            }),
             "embedding_sum: 3 ids are not rows of 2 levels");
   EXPECT_EQ(message_of([&] { embedding(Tensor({3}), large); }), "embedding: table (3), expected (rows, width)");
 }

@@ -78,10 +78,11 @@ struct Gradients {
   T *x, *gain, *bias;  // a row of dx, the tile's sums; null: not wanted
 };
 
-// With n the normalised row: dx = beta dx + inverse (dy gain - a - n b), a and b being the row's means (l2: a = 0, b a sum).
+// With n the normalised row: dx = beta dx + inverse (dy gain - a - n b), a and b being the row's means (l2: a = 0, b a
+// sum).
 template <class T>
-void backward_row(NormKind kind, const T* x, const T* gain, Statistics<T> s, bool clamped, const T* dy, T beta, std::int64_t n,
-                  const Gradients<T>& to) {
+void backward_row(NormKind kind, const T* x, const T* gain, Statistics<T> s, bool clamped, const T* dy, T beta,
+                  std::int64_t n, const Gradients<T>& to) {
   Vec<T> plain{}, dotted{};
   each<T>(n, [&](std::int64_t i, auto part, auto put) {
     const Vec<T> d = part(dy + i), unit = (part(x + i) - s.mean) * s.inverse;
@@ -116,7 +117,8 @@ void add_tiles(const Tensor& tiles, Tensor& to) {  // in tile order
 
 }  // namespace
 
-void norm_forward(NormKind kind, const Tensor& x, const Tensor& gain, const Tensor& bias, double eps, Tensor& y, Tensor& stat) {
+void norm_forward(NormKind kind, const Tensor& x, const Tensor& gain, const Tensor& bias, double eps, Tensor& y,
+                  Tensor& stat) {
   dispatch_float("norm", x.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t n = x.columns();
@@ -133,8 +135,8 @@ void norm_forward(NormKind kind, const Tensor& x, const Tensor& gain, const Tens
   });
 }
 
-void norm_backward(NormKind kind, const Tensor& x, const Tensor& gain, const Tensor& stat, double eps, const Tensor& dy, double beta,
-                   Tensor& dx, Tensor& dgain, Tensor& dbias) {
+void norm_backward(NormKind kind, const Tensor& x, const Tensor& gain, const Tensor& stat, double eps, const Tensor& dy,
+                   double beta, Tensor& dx, Tensor& dgain, Tensor& dbias) {
   dispatch_float("norm", x.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t n = x.columns(), grain = grain_of(n), tiles = (x.rows() + grain - 1) / grain;
@@ -150,8 +152,9 @@ void norm_backward(NormKind kind, const Tensor& x, const Tensor& gain, const Ten
       if (gain_sum) std::fill_n(gain_sum, n, T{0});
       if (bias_sum) std::fill_n(bias_sum, n, T{0});
       for (std::int64_t row = tile * grain; row < std::min(x.rows(), (tile + 1) * grain); ++row)
-        backward_row<T>(kind, from + row * n, g, {s[2 * row], s[2 * row + 1]}, kind == NormKind::l2 && s[2 * row + 1] >= limit,
-                        d + row * n, static_cast<T>(beta), n, {to ? to + row * n : nullptr, gain_sum, bias_sum});
+        backward_row<T>(kind, from + row * n, g, {s[2 * row], s[2 * row + 1]},
+                        kind == NormKind::l2 && s[2 * row + 1] >= limit, d + row * n, static_cast<T>(beta), n,
+                        {to ? to + row * n : nullptr, gain_sum, bias_sum});
     });
     if (dgain) add_tiles<T>(gain_tiles, dgain);
     if (dbias) add_tiles<T>(bias_tiles, dbias);

@@ -10,8 +10,9 @@ namespace tessera {
 namespace {
 
 void check_vector(const char* op, const char* name, const Tensor& x, const Tensor& v) {
-  check(v.shape().rank() == 1 && v.numel() == x.columns() && v.dtype() == x.dtype(), op, ": ", name, " ", name_of(v.dtype()), " ",
-        v.shape().text(), ", expected ", name_of(x.dtype()), " (", x.columns(), ") for x ", x.shape().text());
+  check(v.shape().rank() == 1 && v.numel() == x.columns() && v.dtype() == x.dtype(), op, ": ", name, " ",
+        name_of(v.dtype()), " ", v.shape().text(), ", expected ", name_of(x.dtype()), " (", x.columns(), ") for x ",
+        x.shape().text());
   check_agree(op, "x", x, name, v);
 }
 

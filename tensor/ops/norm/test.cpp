@@ -57,16 +57,18 @@ TEST(Norm, GoldenValues) {
   const Tensor bias = Tensor::from<double>({0, 1, 0, 1}, {4});
   expect_near(layer_norm(x, gain, bias, 1e-5),
               {-1.3416354199689269, 0.55278819334369106, 0.89442361331261788, 3.6832708399378538}, 1e-13);
-  expect_near(rms_norm(x, gain, 1e-6), {0.3651483473268884, 0.7302966946537768, 2.1908900839613303, 2.921186778615107}, 1e-13);
+  expect_near(rms_norm(x, gain, 1e-6), {0.3651483473268884, 0.7302966946537768, 2.1908900839613303, 2.921186778615107},
+              1e-13);
   expect_near(l2_normalize(Tensor::from<double>({3, 4, 0, 0}, {2, 2})), {0.6, 0.8, 0, 0}, 1e-15);
 }
 
 TEST(Norm, EqualsTheFormula) {
   for (const Shape& shape : {Shape{1, 1}, Shape{7, 3}, Shape{300, 128}, Shape{5, 131}, Shape{2, 3, 17}}) {
-    const Tensor x = random_f64(shape, 1, 2.0), gain = random_f64({shape.columns()}, 2), bias = random_f64({shape.columns()}, 3);
+    const Tensor x = random_f64(shape, 1, 2.0), gain = random_f64({shape.columns()}, 2),
+                 bias = random_f64({shape.columns()}, 3);
     const auto f32 = [](const Tensor& t) { return t.to(DType::f32); };
-    const auto layer = reference(NormKind::layer, x, gain, bias, 1e-5), rms = reference(NormKind::rms, x, gain, {}, 1e-6),
-               l2 = reference(NormKind::l2, x, {}, {}, 1e-12);
+    const auto layer = reference(NormKind::layer, x, gain, bias, 1e-5),
+               rms = reference(NormKind::rms, x, gain, {}, 1e-6), l2 = reference(NormKind::l2, x, {}, {}, 1e-12);
     expect_near(layer_norm(x, gain, bias), layer, 1e-12);
     expect_near(rms_norm(x, gain), rms, 1e-12);
     expect_near(l2_normalize(x), l2, 1e-12);
@@ -78,7 +80,8 @@ TEST(Norm, EqualsTheFormula) {
 
 TEST(NormGrad, Gradcheck) {
   for (const Shape& shape : {Shape{4, 7}, Shape{2, 3, 16}, Shape{5, 1}, Shape{3, 37}}) {
-    const Tensor x = random_f64(shape, 1), gain = random_f64({shape.columns()}, 2), bias = random_f64({shape.columns()}, 3);
+    const Tensor x = random_f64(shape, 1), gain = random_f64({shape.columns()}, 2),
+                 bias = random_f64({shape.columns()}, 3);
     EXPECT_LT(gradcheck([](const auto& v) { return layer_norm(v[0], v[1], v[2], 1e-2); }, {x, gain, bias}), 1e-7);
     EXPECT_LT(gradcheck([](const auto& v) { return layer_norm(v[0], v[1], Tensor(), 1e-2); }, {x, gain}), 1e-7);
     EXPECT_LT(gradcheck([](const auto& v) { return rms_norm(v[0], v[1], 1e-2); }, {x, gain}), 1e-7);
@@ -121,7 +124,8 @@ TEST(Norm, SameBytesForAnyNumberOfThreads) {
 
 TEST(Norm, Refusals) {
   const Tensor x({3, 4}), gain({4});
-  EXPECT_EQ(message_of([&] { layer_norm(x, Tensor({5}), {}); }), "layer_norm: gain f32 (5), expected f32 (4) for x (3, 4)");
+  EXPECT_EQ(message_of([&] { layer_norm(x, Tensor({5}), {}); }),
+            "layer_norm: gain f32 (5), expected f32 (4) for x (3, 4)");
   EXPECT_EQ(message_of([&] { layer_norm(x, gain, Tensor({4}, DType::f64)); }),
             "layer_norm: bias f64 (4), expected f32 (4) for x (3, 4)");
   EXPECT_EQ(message_of([&] { rms_norm(Tensor({3, 0}), gain); }), "rms_norm: x (3, 0) has no columns");
