@@ -26,7 +26,7 @@ struct RqVaeOptions {
   std::string start = "kmeans";
   int kmeans_iterations = 50;
   int kmeans_restarts = 1;
-  double balance = 0.0;
+  double balance = 1.2;
   int warmup_epochs = 10;
   int epochs = 200;
   int batch_size = 1024;
