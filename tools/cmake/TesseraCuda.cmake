@@ -19,10 +19,19 @@ set(CMAKE_CUDA_EXTENSIONS OFF)
 set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
 find_package(CUDAToolkit REQUIRED)
 
-# tessera_add_cuda(<target> <sources>): kernels and what they need, privately; no CUDA type leaves the target.
+# tessera_add_cuda(<target> <kernels>): kernels and what they need, privately; no CUDA type leaves the target. Of the C++ files only
+# those that dispatch know of it (<op>.cpp beside cuda.cu, and core/host_only.cpp); all others are the same as without CUDA.
 function(tessera_add_cuda target)
+  set(dispatching ${CMAKE_CURRENT_SOURCE_DIR}/core/host_only.cpp)
+  foreach(kernel IN LISTS ARGN)
+    cmake_path(GET kernel PARENT_PATH room)
+    cmake_path(GET room FILENAME op)
+    if(EXISTS ${room}/${op}.cpp)
+      list(APPEND dispatching ${room}/${op}.cpp)
+    endif()
+  endforeach()
+  set_source_files_properties(${dispatching} PROPERTIES COMPILE_DEFINITIONS TESSERA_WITH_CUDA)
   target_sources(${target} PRIVATE ${ARGN})
-  target_compile_definitions(${target} PRIVATE TESSERA_WITH_CUDA)
   target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda;-Xcompiler=-Wall,-Wextra>")
   target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:CUDA::cudart> $<BUILD_INTERFACE:CUDA::cublas>)
   set_target_properties(${target} PROPERTIES CUDA_RUNTIME_LIBRARY Shared INSTALL_RPATH_USE_LINK_PATH ON)
