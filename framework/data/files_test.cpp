@@ -8,6 +8,7 @@
 #include "framework/data/interaction_rows.h"
 #include "framework/data/json.h"
 #include "framework/data/npy.h"
+#include "framework/data/table.h"
 #include "framework/data/text.h"
 
 namespace tessera {
@@ -102,6 +103,29 @@ TEST_F(Files, JsonLinesGiveObjectsAndRejectTheRest) {
   EXPECT_EQ(rejects.first()[1].substr(0, file.size() + 15), file + ":4: is no JSON:");
 }
 
+TEST_F(Files, TablesHaveNamedColumns) {
+  const std::string file = write("t.inter", "user:token\titem:token\nu\t1\n\nv\nw\t\n");
+  Rejects rejects(true);
+  TableReader table(file, rejects);
+  EXPECT_EQ(table.names(), (std::vector<std::string>{"user", "item"}));
+  EXPECT_EQ(table.types()[0], "token");
+  EXPECT_EQ(table.find({"none", "item"}), 1);
+  EXPECT_EQ(table.find({"none"}), -1);
+  EXPECT_EQ(message([&] {
+              table.require({"a", "b"});
+            }),
+            file + ":1: has no column 'a' or 'b'; its columns are user, item");
+  std::vector<std::string_view> fields;
+  ASSERT_TRUE(table.next(fields));
+  EXPECT_EQ(fields, (std::vector<std::string_view>{"u", "1"}));
+  ASSERT_TRUE(table.next(fields));
+  EXPECT_EQ(fields, (std::vector<std::string_view>{"w", ""}));
+  EXPECT_FALSE(table.next(fields));
+  EXPECT_EQ(rejects.first(), std::vector<std::string>{file + ":4: has 1 fields, expected 2, separated by tabs"});
+  EXPECT_EQ(message([&] { TableReader(write("e.inter", ""), rejects); }),
+            path("e.inter") + ":1: is empty, expected a header of column names");
+}
+
 TEST_F(Files, NpyKeepsNumbersOfEveryType) {
   const auto round_trip = [&](const Tensor& values) {
     write_npy(path("a.npy"), values);
@@ -115,6 +139,7 @@ TEST_F(Files, NpyKeepsNumbersOfEveryType) {
   EXPECT_EQ(f64.shape(), Shape{2});
   EXPECT_EQ(f64.data<float>()[0], 0.25f);
   EXPECT_EQ(round_trip(Tensor::from<std::int32_t>({-5, 9}, {2, 1})).data<std::int32_t>()[0], -5);
+  EXPECT_EQ(npy_shape(path("a.npy")), Shape{2});
   EXPECT_EQ(round_trip(Tensor::from<std::int64_t>({1LL << 40}, {1, 1})).data<std::int64_t>()[0], 1LL << 40);
   EXPECT_NE(read("a.npy").find("{'descr': '<i8', 'fortran_order': False, 'shape': (1, 1), }"), std::string::npos);
 }

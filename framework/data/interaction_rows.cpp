@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <numeric>
 
+#include "framework/data/json.h"
+#include "framework/data/text.h"
+
 namespace tessera {
 namespace {
 
@@ -58,6 +61,54 @@ Interactions interactions_of(const std::vector<InteractionRow>& rows, std::int64
   take(columns.label, out.label, &InteractionRow::label);
   take(columns.part, out.part, &InteractionRow::part);
   return out;
+}
+
+std::vector<std::string> catalogue_of(const IdIndex& items, std::vector<InteractionRow>& rows) {
+  std::vector<std::pair<std::int64_t, std::int32_t>> order;
+  for (const auto& id : items.ids()) {
+    const auto number = parse_integer(id);
+    if (!number) return items.ids();
+    order.emplace_back(*number, static_cast<std::int32_t>(order.size()));
+  }
+  std::sort(order.begin(), order.end());
+  std::vector<std::string> ids;
+  std::vector<std::int32_t> rank(order.size());
+  for (const auto& [number, old] : order) {
+    rank[at(old)] = static_cast<std::int32_t>(ids.size());
+    ids.push_back(items.ids()[at(old)]);
+  }
+  for (auto& row : rows) row.item = rank[at(row.item)];
+  return ids;
+}
+
+Items read_item_lines(const std::string& path, IdIndex& index, Rejects& rejects) {
+  Items items;
+  JsonLines lines(path, rejects);
+  JsonValue object;
+  while (lines.next(object)) {
+    const JsonValue* id = object.find("id");
+    const std::string id_text = id != nullptr ? id->flat() : "";
+    if (id_text.empty() || index.find(id_text) >= 0) {
+      rejects.add(
+          path, lines.number(),
+          id_text.empty() ? "has no \"id\"" : str("the id ", in_quotes(id_text), " is taken by an item before it"));
+      continue;
+    }
+    const auto row = at(index.add(id_text));
+    const JsonValue* title = object.find("title");
+    if (title == nullptr) title = object.find("name");
+    items.titles.push_back(title != nullptr ? title->flat() : "");
+    for (const auto& [name, value] : object.members) {
+      if (name == "id" || &value == title) continue;
+      auto& column = items.fields[name];
+      column.resize(row);  // items before it lack this field
+      column.push_back(value.flat());
+    }
+  }
+  rejects.finish();
+  items.ids = index.ids();
+  for (auto& [name, column] : items.fields) column.resize(items.ids.size());
+  return items;
 }
 
 Core keep_core(std::vector<InteractionRow>& rows, std::int64_t users, std::int64_t items, std::int64_t core) {

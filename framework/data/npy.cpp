@@ -115,35 +115,49 @@ T same(T value) {
   return value;
 }
 
-}  // namespace
+struct OpenFile {
+  std::ifstream file;
+  std::string dtype;
+  Shape shape;
+};
 
-Tensor read_npy(const std::string& path) {
+// Opens the file, checks its header against its size and stands before the first number.
+OpenFile open_checked(const std::string& path) {
   std::error_code error;
   const std::uintmax_t file_size = std::filesystem::file_size(path, error);
   if (error) refuse(path, str("cannot be opened: ", error.message()));
-  std::ifstream file(path, std::ios::binary);
-  if (!file) refuse(path, str("cannot be opened: ", std::strerror(errno)));
-  const Header header = read_header(path, file, file_size);
-  const FileType& type = type_named(path, header.dtype);
+  OpenFile out;
+  out.file.open(path, std::ios::binary);
+  if (!out.file) refuse(path, str("cannot be opened: ", std::strerror(errno)));
+  const Header header = read_header(path, out.file, file_size);
   if (header.fortran) refuse(path, "is in Fortran order, expected C order (save numpy.ascontiguousarray of it)");
   if (header.shape.empty() || header.shape.size() > 2)
     refuse(path, str("has ", header.shape.size(), " dimensions, expected 1 or 2"));
-  std::int64_t expected = type.bytes;
+  std::int64_t expected = type_named(path, header.dtype).bytes;
   for (const std::int64_t size : header.shape)
     if (__builtin_mul_overflow(expected, size, &expected)) refuse(path, "has a shape beyond any memory");
-  const std::int64_t found = static_cast<std::int64_t>(file_size) - static_cast<std::int64_t>(file.tellg());
-  const Shape shape = header.shape.size() == 1 ? Shape{header.shape[0]} : Shape{header.shape[0], header.shape[1]};
+  const std::int64_t found = static_cast<std::int64_t>(file_size) - static_cast<std::int64_t>(out.file.tellg());
+  out.shape = header.shape.size() == 1 ? Shape{header.shape[0]} : Shape{header.shape[0], header.shape[1]};
+  out.dtype = header.dtype;
   if (found != expected)
-    refuse(path, str("holds ", found, " bytes of numbers, but its shape ", shape.text(), " of '", header.dtype,
+    refuse(path, str("holds ", found, " bytes of numbers, but its shape ", out.shape.text(), " of '", header.dtype,
                      "' needs ", expected, found < expected ? "; the file is cut off" : ""));
-  Tensor out(shape, type.becomes);
+  return out;
+}
+
+}  // namespace
+
+Shape npy_shape(const std::string& path) { return open_checked(path).shape; }
+
+Tensor read_npy(const std::string& path) {
+  auto [file, dtype, shape] = open_checked(path);
+  Tensor out(shape, type_named(path, dtype).becomes);
   const std::int64_t n = out.numel();
-  if (header.dtype == "<f2") read_numbers<std::uint16_t>(file, out.data<float>(), n, from_half);
-  if (header.dtype == "<f4") read_numbers<float>(file, out.data<float>(), n, same<float>);
-  if (header.dtype == "<f8")
-    read_numbers<double>(file, out.data<float>(), n, [](double x) { return static_cast<float>(x); });
-  if (header.dtype == "<i4") read_numbers<std::int32_t>(file, out.data<std::int32_t>(), n, same<std::int32_t>);
-  if (header.dtype == "<i8") read_numbers<std::int64_t>(file, out.data<std::int64_t>(), n, same<std::int64_t>);
+  if (dtype == "<f2") read_numbers<std::uint16_t>(file, out.data<float>(), n, from_half);
+  if (dtype == "<f4") read_numbers<float>(file, out.data<float>(), n, same<float>);
+  if (dtype == "<f8") read_numbers<double>(file, out.data<float>(), n, [](double x) { return static_cast<float>(x); });
+  if (dtype == "<i4") read_numbers<std::int32_t>(file, out.data<std::int32_t>(), n, same<std::int32_t>);
+  if (dtype == "<i8") read_numbers<std::int64_t>(file, out.data<std::int64_t>(), n, same<std::int64_t>);
   if (!file) refuse(path, "could not be read to its end");
   return out;
 }

@@ -12,6 +12,9 @@ namespace tessera {
 // agree with the size of the file.
 TESSERA_API Tensor read_npy(const std::string& path);
 
+// The shape that the header tells, after the same checks; the numbers are not read.
+TESSERA_API Shape npy_shape(const std::string& path);
+
 // f32, f64, i32 or i64. Throws Error where the disk refuses.
 TESSERA_API void write_npy(const std::string& path, const Tensor& values);
 

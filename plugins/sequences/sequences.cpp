@@ -5,7 +5,6 @@
 #include <unordered_set>
 
 #include "framework/data/interaction_rows.h"
-#include "framework/data/json.h"
 #include "framework/data/text.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/data_source.h"
@@ -42,13 +41,16 @@ class SequencesSource : public DataSource {
       if (!folder.empty()) data.name = folder;
     }
     Sequences read;
-    if (!options_.items.empty()) read_items(data.items, read, rejects);
+    if (!options_.items.empty()) {
+      data.items = read_item_lines(options_.items, read.items, rejects);
+      read.items_known = true;
+    }
     read_sequences(options_.path, Part::train, read, rejects);
     data.split_given = !options_.valid.empty() || !options_.test.empty();
     if (!options_.valid.empty()) read_sequences(options_.valid, Part::valid, read, rejects);
     if (!options_.test.empty()) read_sequences(options_.test, Part::test, read, rejects);
     if (read.rows.empty()) throw DataError(str(options_.path, ": holds no interactions"));
-    if (!read.items_known) data.items.ids = in_order_of_numbers(read);
+    if (!read.items_known) data.items.ids = catalogue_of(read.items, read.rows);
     data.user_ids = read.users.ids();
     data.interactions = interactions_of(read.rows, read.users.size(), {.part = data.split_given});
     context.say(str(options_.path, ": ", data.users(), " users, ", data.item_count(), " items, ",
@@ -57,39 +59,6 @@ class SequencesSource : public DataSource {
   }
 
  private:
-  // A member becomes a field of the name; items that lack it have an empty text.
-  void read_items(Items& items, Sequences& read, Rejects& rejects) const {
-    JsonLines lines(options_.items, rejects);
-    JsonValue object;
-    while (lines.next(object)) {
-      const JsonValue* id = object.find("id");
-      const std::string id_text = id != nullptr ? id->flat() : "";
-      if (id_text.empty()) {
-        rejects.add(options_.items, lines.number(), "has no \"id\"");
-        continue;
-      }
-      if (read.items.find(id_text) >= 0) {
-        rejects.add(options_.items, lines.number(),
-                    str("the id ", in_quotes(id_text), " is taken by an item before it"));
-        continue;
-      }
-      const auto row = static_cast<std::size_t>(read.items.add(id_text));
-      const JsonValue* title = object.find("title");
-      if (title == nullptr) title = object.find("name");
-      items.titles.push_back(title != nullptr ? title->flat() : "");
-      for (const auto& [name, value] : object.members) {
-        if (name == "id" || &value == title) continue;
-        auto& column = items.fields[name];
-        column.resize(row);
-        column.push_back(value.flat());
-      }
-    }
-    rejects.finish();
-    items.ids = read.items.ids();
-    for (auto& [name, column] : items.fields) column.resize(items.ids.size());
-    read.items_known = true;
-  }
-
   // A training file names each user once; the files of a given split may name users without items, and train no new
   // ones.
   void read_sequences(const std::string& path, Part part, Sequences& read, Rejects& rejects) const {
@@ -132,26 +101,6 @@ class SequencesSource : public DataSource {
     const auto found =
         std::find_if(words.begin() + 1, words.end(), [&](auto word) { return read.items.find(word) < 0; });
     return found == words.end() ? std::string_view() : *found;
-  }
-
-  // Without an items file, ids that are numbers are sorted as such, so that rows of feature files fit; other ids keep
-  // the order in which they came.
-  static std::vector<std::string> in_order_of_numbers(Sequences& read) {
-    std::vector<std::pair<std::int64_t, std::int32_t>> order;
-    for (const auto& id : read.items.ids()) {
-      const auto number = parse_integer(id);
-      if (!number) return read.items.ids();
-      order.emplace_back(*number, static_cast<std::int32_t>(order.size()));
-    }
-    std::sort(order.begin(), order.end());
-    std::vector<std::string> ids;
-    std::vector<std::int32_t> rank(order.size());
-    for (const auto& [number, old] : order) {
-      rank[static_cast<std::size_t>(old)] = static_cast<std::int32_t>(ids.size());
-      ids.push_back(read.items.ids()[static_cast<std::size_t>(old)]);
-    }
-    for (auto& row : read.rows) row.item = rank[static_cast<std::size_t>(row.item)];
-    return ids;
   }
 
   Options options_;
