@@ -139,7 +139,7 @@ TEST_F(Files, NpyKeepsNumbersOfEveryType) {
   EXPECT_EQ(f64.shape(), Shape{2});
   EXPECT_EQ(f64.data<float>()[0], 0.25f);
   EXPECT_EQ(round_trip(Tensor::from<std::int32_t>({-5, 9}, {2, 1})).data<std::int32_t>()[0], -5);
-  EXPECT_EQ(npy_shape(path("a.npy")), Shape{2});
+  EXPECT_EQ(npy_shape(path("a.npy")), (Shape{2, 1}));
   EXPECT_EQ(round_trip(Tensor::from<std::int64_t>({1LL << 40}, {1, 1})).data<std::int64_t>()[0], 1LL << 40);
   EXPECT_NE(read("a.npy").find("{'descr': '<i8', 'fortran_order': False, 'shape': (1, 1), }"), std::string::npos);
 }
