@@ -10,11 +10,11 @@ namespace tessera {
 
 void* host_allocate(std::size_t bytes) {
   constexpr std::size_t kHugePage = std::size_t{2} << 20;
-  if (bytes < kHugePage) return std::aligned_alloc(64, bytes);
-  void* block = std::aligned_alloc(kHugePage, bytes);
+  void* block = nullptr;
+  if (posix_memalign(&block, bytes < kHugePage ? 64 : kHugePage, bytes) != 0) return nullptr;
 #if defined(MADV_HUGEPAGE)
-  if (block != nullptr)
-    madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);  // advice: a refusal changes nothing
+  // Advice alone: a refusal changes nothing.
+  if (bytes >= kHugePage) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return block;
 }

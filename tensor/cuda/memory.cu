@@ -1,5 +1,4 @@
 // Storage and copies in a build with CUDA; tensor/core/host_only.cpp stands in its place without.
-#include <cstdlib>
 #include <cstring>
 
 #include "tensor/core/device_copy.h"
@@ -21,7 +20,7 @@ int cuda_device_count() {
 }
 
 void* system_allocate(std::size_t bytes, Device device) {
-  if (device.is_cpu()) return std::aligned_alloc(64, bytes);
+  if (device.is_cpu()) return host_allocate(bytes);
   stream_on(device);
   void* block = nullptr;
   const cudaError_t status = cudaMalloc(&block, bytes);
@@ -35,7 +34,7 @@ void* system_allocate(std::size_t bytes, Device device) {
 
 void system_release(void* block, std::size_t, Device device) {
   if (device.is_cpu()) {
-    std::free(block);
+    host_release(block);
     return;
   }
   cudaSetDevice(device.index);
