@@ -44,7 +44,7 @@ class TESSERA_API QuantizedAutoencoder : public Module {
 };
 
 struct AutoencoderTraining {
-  int epochs = 200;
+  int epochs = 100;
   int warmup_epochs = 10;  // without the quantiser, before the codebooks get their first values
   std::int64_t batch = 1024;
   double learning_rate = 1e-3;

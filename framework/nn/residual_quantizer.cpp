@@ -56,10 +56,12 @@ double sum_of_squares(const Tensor& x) {
 
 // dz += factor * sum of the residuals after each level.
 void add_commitment(const std::vector<Tensor>& after, double factor, const GradSlot& slot) {
-  auto [buffer, beta] = slot.into();
+  const GradSlot::Into to_add = slot.into();
+  const Tensor& buffer = to_add.buffer;
+  const double beta = to_add.beta;
   dispatch_float("residual_quantizer", buffer.dtype(), [&](auto type) {
     using T = decltype(type);
-    parallel_rows(buffer.numel(), 8192, [&, beta = beta](std::int64_t begin, std::int64_t end) {
+    parallel_rows(buffer.numel(), 8192, [&](std::int64_t begin, std::int64_t end) {
       T* to = buffer.template data<T>();
       for (std::int64_t i = begin; i < end; ++i) to[i] = beta == 0.0 ? T{0} : static_cast<T>(beta) * to[i];
       for (const Tensor& r : after) {
@@ -74,8 +76,9 @@ void add_commitment(const std::vector<Tensor>& after, double factor, const GradS
 // of deeper levels too, times that factor. Rows add up in their order.
 void add_codebook(const std::vector<Tensor>& after, std::span<const std::int32_t> codes, double factor, double earlier,
                   const GradSlot& slot) {
-  auto [buffer, beta] = slot.into();
-  if (beta == 0.0) buffer.fill(0.0);
+  GradSlot::Into to_add = slot.into();
+  Tensor& buffer = to_add.buffer;
+  if (to_add.beta == 0.0) buffer.fill(0.0);
   const auto levels = static_cast<std::int64_t>(after.size());
   dispatch_float("residual_quantizer", buffer.dtype(), [&](auto type) {
     using T = decltype(type);

@@ -28,7 +28,7 @@ struct RqVaeOptions {
   int kmeans_restarts = 1;
   double balance = 1.2;
   int warmup_epochs = 10;
-  int epochs = 200;
+  int epochs = 100;
   int batch_size = 1024;
   double learning_rate = 1e-3;
   std::string schedule = "cosine";
