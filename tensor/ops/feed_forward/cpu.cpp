@@ -46,14 +46,15 @@ class Backward {
     w1_t_ = detail::transposed<T>(w1_);
     w2_t_ = detail::transposed<T>(w2_);
     Tensor dw1 = copies(to_.dw1), dw2 = copies(to_.dw2), db1 = copies(to_.db1), db2 = copies(to_.db2);
-    for (Tensor* sums : {&dw1, &dw2, &db1, &db2})
+    for (Tensor* sums : {&db1, &db2})
       if (*sums) sums->fill(0.0);
     parallel_for(parts, [&](std::int64_t part) {
       const auto at = [&](const Tensor& sums) { return sums ? sums.data<T>() + part * sums.dim(1) : nullptr; };
       const std::int64_t begin = std::min(part * part_rows, rows_), end = std::min(begin + part_rows, rows_);
       const Tensor gradient({kBlock, middle_}, dy_.dtype()), value({kBlock, middle_}, dy_.dtype());
       for (std::int64_t row = begin; row < end; row += kBlock)
-        block(row, std::min(kBlock, end - row), gradient.data<T>(), value.data<T>(), at(dw1), at(db1), at(dw2), at(db2));
+        block(row, std::min(kBlock, end - row), gradient.data<T>(), value.data<T>(), at(dw1), at(db1), at(dw2), at(db2),
+              row == begin ? T(0) : T(1));
     });
     if (dw1) detail::add_parts<T>(dw1, to_.dw1);
     if (db1) detail::add_parts<T>(db1, to_.db1);
@@ -62,14 +63,14 @@ class Backward {
   }
 
  private:
-  void block(std::int64_t row, std::int64_t rows, T* g, T* value, T* dw1, T* db1, T* dw2, T* db2) const {
+  void block(std::int64_t row, std::int64_t rows, T* g, T* value, T* dw1, T* db1, T* dw2, T* db2, T beta) const {
     const T *dy = dy_.data<T>() + row * out_, *z = z_.data<T>() + row * middle_, *x = x_.data<T>() + row * in_;
     gemm_tile({false, false, rows, middle_, out_}, T(1), dy, out_, w2_t_.data<T>(), middle_, T(0), g, middle_);
     for (std::int64_t i = 0; i < rows; ++i)  // activation and slope of a row together: they share their exponentials
       row_of_middle(g + i * middle_, z + i * middle_, value + i * middle_, db1);
     if (db2 != nullptr) detail::local_gradient<T>(rows, out_, dy, nullptr, nullptr, db2, detail::None{});
-    if (dw2 != nullptr) gemm_tile({true, false, middle_, out_, rows}, T(1), value, middle_, dy, out_, T(1), dw2, out_);
-    if (dw1 != nullptr) gemm_tile({true, false, in_, middle_, rows}, T(1), x, in_, g, middle_, T(1), dw1, middle_);
+    if (dw2 != nullptr) gemm_tile({true, false, middle_, out_, rows}, T(1), value, middle_, dy, out_, beta, dw2, out_);
+    if (dw1 != nullptr) gemm_tile({true, false, in_, middle_, rows}, T(1), x, in_, g, middle_, beta, dw1, middle_);
     if (to_.dx.buffer)
       gemm_tile({false, false, rows, in_, middle_}, T(1), g, middle_, w1_t_.data<T>(), in_, static_cast<T>(to_.dx.beta),
                 to_.dx.buffer.data<T>() + row * in_, in_);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <type_traits>
 
@@ -41,12 +42,14 @@ void local_gradient(std::int64_t rows, std::int64_t columns, const T* dy, const 
   }
 }
 
-// How many parts of the rows get a dw of their own: as many as keep the cost of adding them small beside the products.
-// Fewer than kFewParts: the rows are too few, or the weights too large; go another way.
+// How many parts of the rows get a dw of their own: as many as keep the cost of adding them small beside the products, and a power
+// of two, so that two or four threads have the same work. Fewer than kFewParts: the rows are too few, or the weights too large; go another way.
 constexpr std::int64_t kFewParts = 4;
 inline std::int64_t row_parts(std::int64_t rows, std::int64_t weights) {
   constexpr std::int64_t kMaxParts = 16, kMaxSize = 1 << 21;  // elements of all copies of dw together
-  return std::min({kMaxParts, rows / (weights <= 32768 ? 96 : 256), kMaxSize / std::max<std::int64_t>(weights, 1)});
+  const std::int64_t most =
+      std::min({kMaxParts, rows / (weights <= 32768 ? 128 : 256), kMaxSize / std::max<std::int64_t>(weights, 1)});
+  return static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(most)));
 }
 
 // to = beta to + part 0 + part 1 + ..., in that order. parts: (count, size).
