@@ -270,6 +270,24 @@ std::vector<std::string> Config::texts(const std::string& key) const {
   return texts;
 }
 
+Config Config::with_defaults(const std::string& section, const std::vector<OptionHelp>& options) const {
+  auto impl = std::make_shared<Impl>(impl_of(impl_));
+  Value* at = &impl->root;
+  for (const std::string& part : detail::split_path(section)) {
+    if (part == "0" && at->kind == Kind::table) continue;  // "featurizer.0" of a single [featurizer]
+    at = &step_into(*at, part, section, Position{});
+  }
+  for (const OptionHelp& option : options) {
+    if (at->find(option.key)) continue;
+    Value value = setting_value(Position{}, option.default_value);
+    value.is_default = true;
+    at->members.push_back({option.key, std::move(value)});
+  }
+  Config config;
+  config.impl_ = std::move(impl);
+  return config;
+}
+
 std::string Config::toml() const { return detail::to_toml(impl_of(impl_).root); }
 
 }  // namespace tessera

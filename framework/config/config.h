@@ -45,24 +45,29 @@ class TESSERA_API OptionVisitor {
   virtual void number(const char* key, double& value, const char* help, double low, double high) = 0;
   virtual void boolean(const char* key, bool& value, const char* help) = 0;
   virtual void text(const char* key, std::string& value, const char* help) = 0;
-  virtual void choice(const char* key, std::string& value, const char* help, const std::vector<std::string>& allowed) = 0;
-  virtual void integers(const char* key, std::vector<std::int64_t>& value, const char* help, std::int64_t low, std::int64_t high) = 0;
+  virtual void choice(const char* key, std::string& value, const char* help,
+                      const std::vector<std::string>& allowed) = 0;
+  virtual void integers(const char* key, std::vector<std::int64_t>& value, const char* help, std::int64_t low,
+                        std::int64_t high) = 0;
   virtual void texts(const char* key, std::vector<std::string>& value, const char* help) = 0;
 
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  void operator()(const char* key, T& value, const char* help, std::int64_t low, std::int64_t high) {
+  requires(!std::same_as<T, bool>) void operator()(const char* key, T& value, const char* help, std::int64_t low,
+                                                   std::int64_t high) {
     auto wide = static_cast<std::int64_t>(value);
     integer(key, wide, help, low, high);
     value = static_cast<T>(wide);
   }
-  void operator()(const char* key, double& value, const char* help, double low, double high) { number(key, value, help, low, high); }
+  void operator()(const char* key, double& value, const char* help, double low, double high) {
+    number(key, value, help, low, high);
+  }
   void operator()(const char* key, bool& value, const char* help) { boolean(key, value, help); }
   void operator()(const char* key, std::string& value, const char* help) { text(key, value, help); }
   void operator()(const char* key, std::string& value, const char* help, std::initializer_list<const char*> allowed) {
     choice(key, value, help, {allowed.begin(), allowed.end()});
   }
-  void operator()(const char* key, std::vector<std::int64_t>& value, const char* help, std::int64_t low, std::int64_t high) {
+  void operator()(const char* key, std::vector<std::int64_t>& value, const char* help, std::int64_t low,
+                  std::int64_t high) {
     integers(key, value, help, low, high);
   }
   void operator()(const char* key, std::vector<std::string>& value, const char* help) { texts(key, value, help); }
@@ -77,19 +82,20 @@ class TESSERA_API Section {
   Section& operator=(const Section&);
   ~Section();
 
-  static Section empty(const std::string& name);           // all defaults: tests, and sections that may be left out
+  static Section empty(const std::string& name);  // all defaults: tests, and sections that may be left out
   static Section parse(const std::string& name, const std::string& toml);  // for tests: the table's own lines
 
-  const std::string& name() const;                          // "tokenizer", "data.files"
-  std::string where(std::string_view key = {}) const;       // "tiger.toml:12:3", of the key or of the table itself
-  std::string plugin() const;                               // the value of `plugin`; throws ConfigError where it is missing
+  const std::string& name() const;                     // "tokenizer", "data.files"
+  std::string where(std::string_view key = {}) const;  // "tiger.toml:12:3", of the key or of the table itself
+  std::string plugin() const;                          // the value of `plugin`; throws ConfigError where it is missing
   bool has(std::string_view key) const;
   std::vector<std::string> keys() const;
-  std::string toml() const;                                 // its keys and values, for hashes and manifests
-  std::string text(std::string_view key) const;             // a string value; throws ConfigError
+  std::string toml() const;                      // its keys and values, for hashes and manifests
+  std::string text(std::string_view key) const;  // a string value; throws ConfigError
 
-  // Fills options from this section. `plugin` is always allowed; tables inside the section only where named in `tables`.
-  // Throws one ConfigError with every problem: unknown keys (with a suggestion), wrong types, values out of range.
+  // Fills options from this section. `plugin` is always allowed; tables inside the section only where named in
+  // `tables`. Throws one ConfigError with every problem: unknown keys (with a suggestion), wrong types, values out of
+  // range.
   template <class Options>
   Options read(const std::vector<std::string>& tables = {}) const {
     Options options;
@@ -107,6 +113,11 @@ class TESSERA_API Section {
   std::shared_ptr<const Impl> impl_;
 };
 
+// One line an option: name, type, default, range, help. `tessera plugins NAME` prints it.
+struct OptionHelp {
+  std::string key, type, default_value, range, help;
+};
+
 // The files of a run, merged in order (a later file wins key by key), then overridden by "section.key=value" settings.
 class TESSERA_API Config {
  public:
@@ -115,23 +126,23 @@ class TESSERA_API Config {
   static Config parse(const std::string& name, const std::string& toml, const std::vector<std::string>& settings = {});
 
   bool has(const std::string& section) const;
-  Section section(const std::string& name) const;             // "data.files" too; throws ConfigError with the sections present
+  Section section(const std::string& name) const;  // "data.files" too; throws ConfigError with the sections present
   Section section_or_empty(const std::string& name) const;
   std::vector<Section> sections(const std::string& name) const;  // [[name]] tables in order, or one [name], or none
-  std::vector<std::string> top_level() const;                 // names of all top-level keys
+  std::vector<std::string> top_level() const;                    // names of all top-level keys
   std::string where(const std::string& key) const;
   std::string text(const std::string& key, const std::string& otherwise) const;  // a top-level string
-  std::vector<std::string> texts(const std::string& key) const;                  // a top-level list of strings, or empty
-  std::string toml() const;                                   // the merged configuration, for the manifest
+  std::vector<std::string> texts(const std::string& key) const;  // a top-level list of strings, or empty
+  std::string toml() const;                                      // the merged configuration, for the manifest
+  // The same with every option of a section ("model", "featurizer.0") that the files leave out at its default, marked
+  // so in toml().
+  Config with_defaults(const std::string& section, const std::vector<OptionHelp>& options) const;
 
  private:
   std::shared_ptr<const Impl> impl_;
 };
 
-// One line an option: name, type, default, range, help. `tessera plugins NAME` prints it.
-struct OptionHelp {
-  std::string key, type, default_value, range, help;
-};
+// Fills one OptionHelp an option.
 TESSERA_API std::unique_ptr<OptionVisitor> make_describer(std::vector<OptionHelp>& lines);
 template <class Options>
 std::vector<OptionHelp> describe_options() {

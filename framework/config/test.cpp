@@ -252,6 +252,25 @@ TEST(Config, WritesWhatItReads) {
   EXPECT_EQ(Config().toml(), "");
 }
 
+TEST(Config, DefaultsAreWrittenAndMarked) {
+  const Config config = Config::parse("t", "[model]\nplugin = 'x'\nwidth = 32\n[[featurizer]]\ndropout = 0.5\n");
+  const std::string all = config.with_defaults("model", describe_options<Options>())
+                              .with_defaults("featurizer.0", describe_options<Options>())
+                              .with_defaults("run", {{"seed", "integer", "1", "any", "seed"}})
+                              .toml();
+  const std::string rest =
+      "items = 0  # default\nDROPOUTshuffle = false  # default\npath = \"\"  # default\npooling = \"mean\"  # "
+      "default\nlayers = [2, 3]  # "
+      "default\nfields = [\"title\"]  # default\n";
+  std::string of_model = rest, of_featurizer = rest;
+  of_model.replace(of_model.find("DROPOUT"), 7, "dropout = 0.1  # default\n");
+  of_featurizer.replace(of_featurizer.find("DROPOUT"), 7, "");
+  EXPECT_EQ(all, "[model]\nplugin = \"x\"\nwidth = 32\n" + of_model +
+                     "\n[[featurizer]]\ndropout = 0.5\nwidth = 64  # default\n" + of_featurizer +
+                     "\n[run]\nseed = 1  # default\n");
+  EXPECT_EQ(Config::parse("again", all).section("model").read<Options>().width, 32);
+}
+
 TEST(Options, HelpLines) {
   const auto lines = describe_options<Options>();
   ASSERT_EQ(lines.size(), 8u);

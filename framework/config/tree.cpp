@@ -22,7 +22,7 @@ std::string key_text(std::string_view key) { return is_bare_key(key) ? std::stri
 void write_table(const Value& table, const std::string& path, std::string& out) {
   for (const auto& [key, value] : table.members) {
     if (value.kind == Value::Kind::table || value.is_table_list()) continue;
-    out += key_text(key) + " = " + value.literal() + "\n";
+    out += key_text(key) + " = " + value.literal() + (value.is_default ? "  # default\n" : "\n");
   }
   for (const auto& [key, value] : table.members) {
     const std::string inner = path.empty() ? key_text(key) : path + "." + key_text(key);

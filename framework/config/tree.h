@@ -29,6 +29,7 @@ struct Value {
   std::int64_t integer = 0;
   double number = 0;
   bool boolean = false;
+  bool is_default = false;      // nobody wrote it
   std::vector<Value> items;     // list
   std::vector<Member> members;  // table, in file order
 

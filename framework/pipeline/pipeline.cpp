@@ -229,6 +229,28 @@ std::string Pipeline::identity() const {
   return hex;
 }
 
+std::string Pipeline::effective() const {
+  Config all = config_;
+  const auto add = [&](const char* role, const std::string& place, const Section& section) {
+    const auto* component = registry_.find(role, section.plugin());
+    if (component != nullptr) all = all.with_defaults(place, component->options);
+  };
+  add(DataSource::kRole, "data", config_.section("data"));
+  const auto featurizers = config_.sections("featurizer");
+  for (std::size_t i = 0; i < featurizers.size(); ++i)
+    add(Featurizer::kRole, str("featurizer.", i), featurizers[i]);
+  add(Tokenizer::kRole, "tokenizer", config_.section("tokenizer"));
+  add(Model::kRole, "model", config_.section("model"));
+  add(Head::kRole, "head", config_.section("head"));
+  return all.with_defaults("split", describe_options<SplitOptions>())
+      .with_defaults("catalog", describe_options<CatalogOptions>())
+      .with_defaults("health", describe_options<HealthOptions>())
+      .with_defaults("train", describe_options<TrainOptions>())
+      .with_defaults("evaluate", describe_options<EvaluateOptions>())
+      .with_defaults("run", describe_options<RunOptions>())
+      .toml();
+}
+
 std::vector<std::string> Pipeline::plugins() const {
   std::vector<std::string> out;
   auto add = [&](const char* role, const Section& section) {

@@ -64,6 +64,7 @@ class TESSERA_API Pipeline {
   // A hash of what weights depend on: data, split, featurizers, tokenizer, catalogue, model, head, batches and seed; not of budgets,
   // devices or evaluation.
   std::string identity() const;
+  std::string effective() const;  // the configuration as TOML, with every option that the files leave out at its default
   std::vector<std::string> plugins() const;  // "rq_vae 0.1 (file)", what the run was made with
 
  private:

@@ -1,5 +1,6 @@
 #include "framework/pipeline/run_directory.h"
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <sstream>
@@ -42,6 +43,13 @@ std::vector<std::string> csv_fields(const std::string& line) {
 void write_manifest(const std::string& folder, const Manifest& m) {
   write_atomically(folder + "/manifest.toml", [&](std::ostream& out) {
     auto text = [&](const char* key, const std::string& value) { out << key << " = " << json_text(value) << '\n'; };
+    // A document inside the document, as it reads, where TOML's literal strings can hold it.
+    auto block = [&](const char* key, const std::string& value) {
+      const bool plain = value.find("'''") == std::string::npos && !value.ends_with('\'') &&
+                         std::all_of(value.begin(), value.end(), [](unsigned char c) { return c >= 32 || c == '\n' || c == '\t'; });
+      if (plain) out << key << " = '''\n" << value << "'''\n";
+      else text(key, value);
+    };
     text("tessera", m.version);
     text("pipeline", m.pipeline);
     text("data", m.data);
@@ -55,7 +63,8 @@ void write_manifest(const std::string& folder, const Manifest& m) {
     out << "plugins = [\n";
     for (const auto& plugin : m.plugins) out << "  " << json_text(plugin) << ",\n";
     out << "]\n";
-    text("config", m.config);
+    block("config", m.config);
+    block("effective", m.effective);
     out << "\n[metrics]\n";
     for (const auto& [name, value] : m.metrics) {
       const std::string number = json_number(value);
@@ -79,6 +88,7 @@ Manifest read_manifest(const std::string& folder) {
   m.gemm = text("gemm");
   m.state = text("state");
   m.config = text("config");
+  m.effective = text("effective");
   m.seed = std::stoll("0" + text("seed"));
   m.threads = std::stoll("0" + text("threads"));
   m.steps = std::stoll("0" + text("steps"));

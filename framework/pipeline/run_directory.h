@@ -17,7 +17,8 @@ struct Manifest {
   std::int64_t seed = 0, threads = 0, steps = 0;
   std::vector<std::string> plugins;
   std::vector<std::pair<std::string, double>> metrics;  // "test/NDCG@10" ...; not read back
-  std::string config;                                   // the merged pipeline and configuration
+  std::string config;                                   // the merged pipeline and configuration, as the files say it
+  std::string effective;                                // the same with all defaults, for readers
 };
 TESSERA_API void write_manifest(const std::string& folder, const Manifest& manifest);
 TESSERA_API Manifest read_manifest(const std::string& folder);  // throws Error where the folder is no run directory

@@ -30,6 +30,6 @@
 #define TESSERA_STL_DEBUG "off"
 #endif
 
-#define TESSERA_BUILD_TAG                                                                                   \
+#define TESSERA_BUILD_TAG                                                                                            \
   "tessera 0.1\ncompiler " TESSERA_COMPILER "\nlanguage " TESSERA_TEXT(__cplusplus) "\nlibstdc++ abi " TESSERA_TEXT( \
       _GLIBCXX_USE_CXX11_ABI) "\nlibstdc++ debug " TESSERA_STL_DEBUG "\nsanitizer " TESSERA_SANITIZER

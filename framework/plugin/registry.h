@@ -22,18 +22,21 @@ class TESSERA_API PluginError : public Error {
 };
 
 // Components by role and name. Role::kRole is "data", "featurizer", "tokenizer", "model" or "head".
-// A component that is not known yet is looked up as <name>.so in the plugin folders (loader.h) and loaded. Not thread-safe.
+// A component that is not known yet is looked up as <name>.so in the plugin folders (loader.h) and loaded. Not
+// thread-safe.
 class TESSERA_API Registry {
  public:
   struct Component {
-    std::string role, name, summary, plugin, version, file;  // plugin, version and file: empty where the program itself adds it
+    std::string role, name, summary, plugin, version,
+        file;  // plugin, version and file: empty where the program itself adds it
     std::vector<OptionHelp> options;
     std::function<std::shared_ptr<void>(const Section&)> make;  // holds a Role*
   };
 
   // Called by a plugin's register function; throws PluginError for a duplicate name, telling both files.
   template <class Role, class Options>
-  void add(const std::string& name, const std::string& summary, std::unique_ptr<Role> (*make)(const Options&, const Section&)) {
+  void add(const std::string& name, const std::string& summary,
+           std::unique_ptr<Role> (*make)(const Options&, const Section&)) {
     add({Role::kRole, name, summary, "", "", "", describe_options<Options>(), [make](const Section& section) {
            std::vector<std::string> tables;  // those that belong to the role, as [data.files] to data
            if constexpr (requires { Role::kTables; }) tables.assign(std::begin(Role::kTables), std::end(Role::kTables));
@@ -42,8 +45,8 @@ class TESSERA_API Registry {
          }});
   }
 
-  // Builds the component that section.plugin() names, with the section's options. ConfigErrors pass through; anything else that the
-  // plugin throws is wrapped with its name, file and the call.
+  // Builds the component that section.plugin() names, with the section's options. ConfigErrors pass through; anything
+  // else that the plugin throws is wrapped with its name, file and the call.
   template <class Role>
   std::shared_ptr<Role> create(const Section& section) {
     return std::static_pointer_cast<Role>(create(Role::kRole, section));

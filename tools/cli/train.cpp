@@ -35,6 +35,7 @@ Manifest manifest_of(const Pipeline& pipeline) {
   m.threads = threads();
   m.plugins = pipeline.plugins();
   m.config = pipeline.config().toml();
+  m.effective = pipeline.effective();
   return m;
 }
 
