@@ -255,7 +255,7 @@ std::vector<std::string> Pipeline::plugins() const {
   std::vector<std::string> out;
   auto add = [&](const char* role, const Section& section) {
     const auto* component = registry_.find(role, section.plugin());
-    if (component != nullptr) out.push_back(component->role + " " + component->name + " from " + component->file);
+    if (component != nullptr) out.push_back(str(component->role, " ", component->name, " ", component->version, " from ", component->file));
   };
   add(DataSource::kRole, config_.section("data"));
   for (const auto& section : config_.sections("featurizer")) add(Featurizer::kRole, section);

@@ -65,7 +65,7 @@ class TESSERA_API Pipeline {
   // devices or evaluation.
   std::string identity() const;
   std::string effective() const;  // the configuration as TOML, with every option that the files leave out at its default
-  std::vector<std::string> plugins() const;  // "rq_vae 0.1 (file)", what the run was made with
+  std::vector<std::string> plugins() const;  // "tokenizer rq_vae 0.1 from FILE", what the run was made with
 
  private:
   void check_neighbours(std::vector<std::string>& problems) const;
