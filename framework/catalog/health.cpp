@@ -126,18 +126,23 @@ bool measure_modality(const Dataset& data, const Tokenizer& tokenizer, const Ite
                       const std::string& name, const HealthOptions& options, HealthReport::Modality& out) {
   const ItemFeatures& features = data.features.at(name);
   const auto width = tokens.levels.size();
-  std::vector<std::int32_t> rows, codes;
-  for (std::int64_t i = 0; i < tokens.items(); ++i) {
-    const auto at = tokens.codes.begin() + i * static_cast<std::ptrdiff_t>(width);
-    const bool coded =
-        std::any_of(at, at + static_cast<std::ptrdiff_t>(width), [](std::int32_t code) { return code >= 0; });
-    if (!coded || (!features.present.empty() && !features.present[static_cast<std::size_t>(i)])) continue;
-    rows.push_back(static_cast<std::int32_t>(i));
-    codes.insert(codes.end(), at, at + static_cast<std::ptrdiff_t>(width));
+  const auto codes_of = [&](std::int32_t item) {
+    return std::span(tokens.codes).subspan(static_cast<std::size_t>(item) * width, width);
+  };
+  std::vector<std::int32_t> known, rows, codes;
+  for (std::int32_t i = 0; i < tokens.items(); ++i) {
+    const auto own = codes_of(i);
+    const bool coded = std::any_of(own.begin(), own.end(), [](std::int32_t code) { return code >= 0; });
+    if (coded && (features.present.empty() || features.present[static_cast<std::size_t>(i)])) known.push_back(i);
   }
-  if (rows.empty()) return false;
+  if (known.empty()) return false;
+  for (const std::int32_t picked : sample(static_cast<std::int64_t>(known.size()), options.pool, "health/pool")) {
+    rows.push_back(known[static_cast<std::size_t>(picked)]);
+    const auto own = codes_of(rows.back());
+    codes.insert(codes.end(), own.begin(), own.end());
+  }
   const int levels = tokens.level_count();
-  Tensor rebuilt = tokenizer.reconstruct(codes, levels, name);
+  const Tensor rebuilt = tokenizer.reconstruct(codes, levels, name);
   if (!rebuilt) return false;
   const Tensor target = tokenizer.reconstruction_target(data, name);
   const Tensor x = gather_rows(target ? target : features.values, rows);
@@ -146,13 +151,10 @@ bool measure_modality(const Dataset& data, const Tokenizer& tokenizer, const Ite
   out.name = name;
   for (int l = 1; l <= levels; ++l)
     out.r2.push_back(r_squared(x, l == levels ? rebuilt : tokenizer.reconstruct(codes, l, name)));
-  const auto pool = sample(x.rows(), options.pool, "health/pool");
-  const auto pool_size = static_cast<std::int64_t>(pool.size());
-  const int k = static_cast<int>(std::min<std::int64_t>(options.nearest, pool_size - 1));
+  const int k = static_cast<int>(std::min<std::int64_t>(options.nearest, x.rows() - 1));
   if (k < 1) return true;
-  const auto queries = sample(pool_size, options.queries, "health/queries");
-  out.neighbours = kept_neighbours(gather_rows(x, pool), gather_rows(rebuilt, pool), queries, k);
-  out.chance = static_cast<double>(k) / static_cast<double>(pool_size - 1);
+  out.neighbours = kept_neighbours(x, rebuilt, sample(x.rows(), options.queries, "health/queries"), k);
+  out.chance = static_cast<double>(k) / static_cast<double>(x.rows() - 1);
   return true;
 }
 

@@ -34,7 +34,7 @@ struct HealthOptions {
     v("neighbours", neighbours, "least share of nearest neighbours that stay nearest neighbours", 0.0, 1.0);
     v("nearest", nearest, "neighbours an item", 1, 1000);
     v("queries", queries, "items whose neighbours are compared, at most", 1, 10000000);
-    v("pool", pool, "items among which neighbours are looked for, at most", 2, 10000000);
+    v("pool", pool, "items that are rebuilt and among which neighbours are looked for, at most", 2, 10000000);
   }
 };
 
