@@ -98,11 +98,11 @@ Items read_item_lines(const std::string& path, IdIndex& index, Rejects& rejects)
     const JsonValue* title = object.find("title");
     if (title == nullptr) title = object.find("name");
     items.titles.push_back(title != nullptr ? title->flat() : "");
-    for (const auto& [name, value] : object.members) {
-      if (name == "id" || &value == title) continue;
-      auto& column = items.fields[name];
+    for (std::size_t m = 0; m < object.names.size(); ++m) {
+      if (object.names[m] == "id" || &object.list[m] == title) continue;
+      auto& column = items.fields[object.names[m]];
       column.resize(row);  // items before it lack this field
-      column.push_back(value.flat());
+      column.push_back(object.list[m].flat());
     }
   }
   rejects.finish();

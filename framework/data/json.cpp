@@ -60,7 +60,10 @@ JsonValue convert(const simdjson::dom::element& element) {
     case Type::OBJECT: {
       const simdjson::dom::object object = element.get_object().value_unsafe();
       out.kind = JsonValue::Kind::object;
-      for (const auto& member : object) out.members.emplace_back(std::string(member.key), convert(member.value));
+      for (const auto& member : object) {
+        out.names.emplace_back(member.key);
+        out.list.push_back(convert(member.value));
+      }
       break;
     }
   }
@@ -68,10 +71,8 @@ JsonValue convert(const simdjson::dom::element& element) {
 }
 
 void flatten(const JsonValue& value, std::string& out) {
-  if (value.kind == JsonValue::Kind::list) {
+  if (value.kind == JsonValue::Kind::list || value.kind == JsonValue::Kind::object) {
     for (const auto& child : value.list) flatten(child, out);
-  } else if (value.kind == JsonValue::Kind::object) {
-    for (const auto& [name, child] : value.members) flatten(child, out);
   } else if (!value.text.empty()) {
     if (!out.empty()) out += ", ";
     out += value.text;
@@ -81,8 +82,8 @@ void flatten(const JsonValue& value, std::string& out) {
 }  // namespace
 
 const JsonValue* JsonValue::find(std::string_view name) const {
-  for (const auto& [key, value] : members)
-    if (key == name) return value.kind == Kind::null ? nullptr : &value;
+  for (std::size_t i = 0; i < names.size(); ++i)
+    if (names[i] == name) return list[i].kind == Kind::null ? nullptr : &list[i];
   return nullptr;
 }
 

@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "framework/data/rejects.h"
@@ -20,8 +19,8 @@ struct TESSERA_API JsonValue {
   Kind kind = Kind::null;
   std::string text;     // of a text; of a number its digits, of a boolean "true" or "false"
   double number = 0.0;  // of a number; of a boolean 0 or 1
-  std::vector<JsonValue> list;
-  std::vector<std::pair<std::string, JsonValue>> members;
+  std::vector<JsonValue> list;     // of a list; of an object its members' values
+  std::vector<std::string> names;  // of an object: names[i] is the name of list[i]
 
   const JsonValue* find(std::string_view name) const;  // a member that is there and is not null; or null
   // Everything that can be read in it, lists opened, joined by ", ": [["Beauty", "Nails"]] gives "Beauty, Nails".

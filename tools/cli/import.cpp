@@ -68,7 +68,8 @@ int run_import(const std::vector<std::string>& words) {
   const std::string folder = arguments.text("out");
   if (folder.empty()) throw UsageError("tessera import: --out DIR is missing");
   Session session(arguments.texts("plugin-dir"));
-  std::vector<std::string> settings{"data.path=" + json_text(given[1])};
+  std::vector<std::string> settings;
+  if (given[1] != "-") settings.push_back("data.path=" + json_text(given[1]));  // "-": a format that reads no file, as synthetic
   for (const auto& setting : arguments.texts("set")) settings.push_back("data." + setting);
   const Config config = Config::parse("import", "[data]\nplugin = " + json_text(given[0]) + "\n", settings);
   const auto source = session.registry.create<DataSource>(config.section("data"));
