@@ -6,8 +6,8 @@
 
 namespace tessera::detail {
 
-// exp, erf and what builds on them without branches or calls in f32, so that loops over them vectorise; in f64 the standard
-// functions. Always inlined: one call left in a loop makes all of it scalar. Private to kernels.
+// exp, erf and what builds on them without branches or calls in f32, so that loops over them vectorise; in f64 the
+// standard functions. Always inlined: one call left in a loop makes all of it scalar. Private to kernels.
 
 // Relative error below 2e-7; 0 below the smallest normal number, infinity above the largest, NaN stays NaN.
 [[gnu::always_inline]] inline float fast_exp(float x) {

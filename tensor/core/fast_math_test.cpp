@@ -33,7 +33,8 @@ TEST(FastMath, NormalAndGates) {
     const double exact = static_cast<double>(x);
     const Normal<float> found = fast_normal(x);
     phi = std::max(phi, std::abs(static_cast<double>(found.phi) - 0.5 * std::erfc(-exact / std::sqrt(2.0))));
-    density = std::max(density, std::abs(static_cast<double>(found.density) - 0.3989422804014327 * std::exp(-0.5 * exact * exact)));
+    density = std::max(
+        density, std::abs(static_cast<double>(found.density) - 0.3989422804014327 * std::exp(-0.5 * exact * exact)));
     gate = std::max(gate, std::abs(static_cast<double>(fast_tanh(x)) - std::tanh(exact)));
     gate = std::max(gate, std::abs(static_cast<double>(fast_sigmoid(x)) - 1.0 / (1.0 + std::exp(-exact))));
   }

@@ -10,16 +10,16 @@
 namespace tessera {
 namespace {
 
-// Rates at 1024^3, at a Transformer's layers (20,480 rows) forward, for the input and for the weights, and of small products with
-// a long sum. Every backend of this build, one and two threads.
+// Rates at 1024^3, at a Transformer's layers (20,480 rows) forward, for the input and for the weights, and of small
+// products with a long sum. Every backend of this build, one and two threads.
 struct Named {
   const char* name;
   GemmShape shape;
 };
-constexpr Named kShapes[] = {{"square", {false, false, 1024, 1024, 1024}},     {"up", {false, false, 20480, 512, 128}},
-                             {"down", {false, false, 20480, 128, 512}},        {"qkv", {false, false, 20480, 384, 128}},
-                             {"head", {false, false, 20480, 1032, 128}},       {"up_dx", {false, true, 20480, 128, 512}},
-                             {"up_dw", {true, false, 128, 512, 20480}},        {"narrow_dw", {true, false, 64, 64, 20000}},
+constexpr Named kShapes[] = {{"square", {false, false, 1024, 1024, 1024}}, {"up", {false, false, 20480, 512, 128}},
+                             {"down", {false, false, 20480, 128, 512}},    {"qkv", {false, false, 20480, 384, 128}},
+                             {"head", {false, false, 20480, 1032, 128}},   {"up_dx", {false, true, 20480, 128, 512}},
+                             {"up_dw", {true, false, 128, 512, 20480}},    {"narrow_dw", {true, false, 64, 64, 20000}},
                              {"catalogue", {false, true, 256, 12101, 64}}};
 
 template <class T>
@@ -31,7 +31,8 @@ void rate(benchmark::State& state, const GemmShape& s, const std::string& backen
   for (auto _ : state)
     gemm(s, T(1), a.data(), s.transpose_a ? s.m : s.k, b.data(), s.transpose_b ? s.k : s.n, T(0), c.data(), s.n);
   const double flop = 2.0 * static_cast<double>(s.m) * static_cast<double>(s.n) * static_cast<double>(s.k);
-  state.counters["FLOP/s"] = benchmark::Counter(flop * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  state.counters["FLOP/s"] =
+      benchmark::Counter(flop * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
 const bool registered = [] {

@@ -14,12 +14,14 @@ std::atomic<GemmBackend>& chosen() {
   return backend;
 }
 
-using Multiply = void (*)(const GemmShape&, float, const float*, std::int64_t, const float*, std::int64_t, float, float*,
-                          std::int64_t);
+using Multiply = void (*)(const GemmShape&, float, const float*, std::int64_t, const float*, std::int64_t, float,
+                          float*, std::int64_t);
 
-// Best seconds of each library, summed over tiles as a Transformer's layers have them: forward, input and weight gradient.
+// Best seconds of each library, summed over tiles as a Transformer's layers have them: forward, input and weight
+// gradient.
 void measure(double& eigen, double& onednn) {
-  constexpr GemmShape shapes[] = {{false, false, 256, 512, 128}, {false, true, 256, 128, 512}, {true, false, 128, 512, 256}};
+  constexpr GemmShape shapes[] = {
+      {false, false, 256, 512, 128}, {false, true, 256, 128, 512}, {true, false, 128, 512, 256}};
   const std::vector<float> a(256 * 512, 0.5f), b(256 * 512, 0.25f);
   std::vector<float> c(256 * 512);
   const auto best = [&](const GemmShape& s, Multiply multiply) {
@@ -53,7 +55,8 @@ void set_gemm_backend(const std::string& name) {
   } else if (name == "eigen") {
     chosen() = GemmBackend::eigen;
   } else if (name == "onednn") {
-    check(has_onednn(), "run.gemm: \"onednn\", but this build has no oneDNN; install it and build again, or use \"eigen\"");
+    check(has_onednn(),
+          "run.gemm: \"onednn\", but this build has no oneDNN; install it and build again, or use \"eigen\"");
     chosen() = GemmBackend::onednn;
   } else {
     throw Error(str("run.gemm: \"", name, "\", expected \"auto\", \"eigen\" or \"onednn\""));

@@ -31,14 +31,10 @@ void product(const GemmShape& s, T alpha, const T* a, std::int64_t lda, const T*
   const ConstMap<T> x(a, s.transpose_a ? s.k : s.m, s.transpose_a ? s.m : s.k, Eigen::OuterStride<>(lda));
   const ConstMap<T> y(b, s.transpose_b ? s.n : s.k, s.transpose_b ? s.k : s.n, Eigen::OuterStride<>(ldb));
   Eigen::Map<Matrix<T>, Eigen::Unaligned, Eigen::OuterStride<>> z(c, s.m, s.n, Eigen::OuterStride<>(ldc));
-  if (s.transpose_a && s.transpose_b)
-    multiply(x.transpose(), y.transpose(), alpha, beta, z);
-  else if (s.transpose_a)
-    multiply(x.transpose(), y, alpha, beta, z);
-  else if (s.transpose_b)
-    multiply(x, y.transpose(), alpha, beta, z);
-  else
-    multiply(x, y, alpha, beta, z);
+  if (s.transpose_a && s.transpose_b) multiply(x.transpose(), y.transpose(), alpha, beta, z);
+  else if (s.transpose_a) multiply(x.transpose(), y, alpha, beta, z);
+  else if (s.transpose_b) multiply(x, y.transpose(), alpha, beta, z);
+  else multiply(x, y, alpha, beta, z);
 }
 
 }  // namespace
@@ -48,8 +44,8 @@ void eigen_gemm(const GemmShape& shape, float alpha, const float* a, std::int64_
   product(shape, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-void eigen_gemm(const GemmShape& shape, double alpha, const double* a, std::int64_t lda, const double* b, std::int64_t ldb,
-                double beta, double* c, std::int64_t ldc) {
+void eigen_gemm(const GemmShape& shape, double alpha, const double* a, std::int64_t lda, const double* b,
+                std::int64_t ldb, double beta, double* c, std::int64_t ldc) {
   product(shape, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 

@@ -1,7 +1,6 @@
 #include "tensor/gemm/gemm.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <type_traits>
 
@@ -12,11 +11,11 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kTileRows = 256;      // as fast as any taller tile
-constexpr std::int64_t kWantedTiles = 8;     // work for up to four threads, evenly
-constexpr std::int64_t kLongK = 2048;        // from here on k may be cut
+constexpr std::int64_t kTileRows = 256;          // as fast as any taller tile
+constexpr std::int64_t kWantedTiles = 8;         // work for up to four threads, evenly
+constexpr std::int64_t kLongK = 2048;            // from here on k may be cut
 constexpr std::int64_t kMaxPartsSize = 1 << 21;  // elements of all parts together
-constexpr double kSmallWork = 1e6;           // multiplications that one thread does in the time that waking another costs
+constexpr double kSmallWork = 1e6;  // multiplications that one thread does in the time that waking another costs
 
 std::atomic<std::uint64_t> operations{0};
 
@@ -30,8 +29,8 @@ void scale(std::int64_t m, std::int64_t n, T beta, T* c, std::int64_t ldc) {
 }
 
 template <class T>
-void tile_product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c,
-                  std::int64_t ldc) {
+void tile_product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta,
+                  T* c, std::int64_t ldc) {
   if (shape.m <= 0 || shape.n <= 0) return;
   if (shape.k <= 0) {
     scale(shape.m, shape.n, beta, c, ldc);
@@ -63,7 +62,7 @@ void add_parts(std::int64_t m, std::int64_t n, std::int64_t parts, const T* part
 template <class T>
 void product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta, T* c,
              std::int64_t ldc) {
-  const auto [m, n, k] = std::array{shape.m, shape.n, shape.k};
+  const std::int64_t m = shape.m, n = shape.n, k = shape.k;
   if (m <= 0 || n <= 0) return;
   const detail::GemmPlan plan = detail::gemm_plan(m, n, k);
   const Tensor extra = plan.parts > 1 ? Tensor({plan.parts - 1, m, n}, dtype_of<T>) : Tensor();
@@ -78,10 +77,8 @@ void product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda, cons
     s.k = std::min(plan.part_k, k - at);
     const T* x = a + (shape.transpose_a ? at * lda + row : row * lda + at);
     const T* y = b + (shape.transpose_b ? column * ldb + at : at * ldb + column);
-    if (part == 0)
-      tile_product(s, alpha, x, lda, y, ldb, beta, c + row * ldc + column, ldc);
-    else
-      tile_product(s, alpha, x, lda, y, ldb, T(0), extra.data<T>() + ((part - 1) * m + row) * n + column, n);
+    if (part == 0) tile_product(s, alpha, x, lda, y, ldb, beta, c + row * ldc + column, ldc);
+    else tile_product(s, alpha, x, lda, y, ldb, T(0), extra.data<T>() + ((part - 1) * m + row) * n + column, n);
   });
   if (plan.parts > 1) add_parts(m, n, plan.parts - 1, extra.data<T>(), c, ldc);
 }
@@ -108,8 +105,8 @@ detail::GemmPlan detail::gemm_plan(std::int64_t m, std::int64_t n, std::int64_t 
   return plan;
 }
 
-void gemm(const GemmShape& shape, float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb, float beta,
-          float* c, std::int64_t ldc) {
+void gemm(const GemmShape& shape, float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
+          float beta, float* c, std::int64_t ldc) {
   product(shape, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
@@ -123,8 +120,8 @@ void gemm_tile(const GemmShape& shape, float alpha, const float* a, std::int64_t
   tile_product(shape, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 
-void gemm_tile(const GemmShape& shape, double alpha, const double* a, std::int64_t lda, const double* b, std::int64_t ldb,
-               double beta, double* c, std::int64_t ldc) {
+void gemm_tile(const GemmShape& shape, double alpha, const double* a, std::int64_t lda, const double* b,
+               std::int64_t ldb, double beta, double* c, std::int64_t ldc) {
   tile_product(shape, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 

@@ -15,23 +15,23 @@ struct GemmShape {
   bool transpose_a = false, transpose_b = false;
   std::int64_t m = 0, n = 0, k = 0;
 };
-TESSERA_API void gemm(const GemmShape& shape, float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
-                      float beta, float* c, std::int64_t ldc);
-TESSERA_API void gemm(const GemmShape& shape, double alpha, const double* a, std::int64_t lda, const double* b, std::int64_t ldb,
-                      double beta, double* c, std::int64_t ldc);
+TESSERA_API void gemm(const GemmShape& shape, float alpha, const float* a, std::int64_t lda, const float* b,
+                      std::int64_t ldb, float beta, float* c, std::int64_t ldc);
+TESSERA_API void gemm(const GemmShape& shape, double alpha, const double* a, std::int64_t lda, const double* b,
+                      std::int64_t ldb, double beta, double* c, std::int64_t ldc);
 
 // One tile in this thread, for fused ops that go on with the result while it is in the cache.
-TESSERA_API void gemm_tile(const GemmShape& shape, float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
-                           float beta, float* c, std::int64_t ldc);
+TESSERA_API void gemm_tile(const GemmShape& shape, float alpha, const float* a, std::int64_t lda, const float* b,
+                           std::int64_t ldb, float beta, float* c, std::int64_t ldc);
 TESSERA_API void gemm_tile(const GemmShape& shape, double alpha, const double* a, std::int64_t lda, const double* b,
                            std::int64_t ldb, double beta, double* c, std::int64_t ldc);
 
-// run.gemm = "auto" | "eigen" | "onednn". auto measures both for a few milliseconds at layer shapes and keeps the faster
-// one, oneDNN where they are alike; the choice goes into the manifest, and a resumed run takes it from there.
+// run.gemm = "auto" | "eigen" | "onednn". auto measures both for a few milliseconds at layer shapes and keeps the
+// faster one, oneDNN where they are alike; the choice goes into the manifest, and a resumed run takes it from there.
 enum class GemmBackend { eigen, onednn };
 TESSERA_API void set_gemm_backend(const std::string& name);  // throws Error for an unknown or an absent backend
 TESSERA_API GemmBackend gemm_backend();
-TESSERA_API const char* gemm_backend_name();                 // "eigen" or "onednn"
+TESSERA_API const char* gemm_backend_name();  // "eigen" or "onednn"
 TESSERA_API bool has_onednn();
 
 // Floating-point operations (2 m n k) of all products of this process so far.

@@ -56,10 +56,8 @@ struct Case {
     for (std::int64_t i = 0; i < shape.m; ++i)
       for (std::int64_t j = 0; j < ldc; ++j) {
         const auto at = static_cast<std::size_t>(i * ldc + j);
-        if (j >= shape.n)
-          EXPECT_EQ(out[at], c[at]);
-        else
-          error = std::max(error, std::abs(static_cast<double>(out[at]) - reference(i, j, alpha, beta)));
+        if (j >= shape.n) EXPECT_EQ(out[at], c[at]);
+        else error = std::max(error, std::abs(static_cast<double>(out[at]) - reference(i, j, alpha, beta)));
       }
     return error / std::sqrt(static_cast<double>(std::max<std::int64_t>(shape.k, 1)));
   }
@@ -69,9 +67,9 @@ struct Case {
   std::vector<T> a, b, c;
 };
 
-const std::vector<GemmShape> kShapes = {{false, false, 1, 1, 1},   {false, false, 3, 5, 7},    {false, false, 300, 70, 65},
-                                        {false, false, 17, 600, 130}, {false, false, 13, 11, 2500}, {false, false, 1, 129, 64},
-                                        {false, false, 129, 1, 64}};
+const std::vector<GemmShape> kShapes = {
+    {false, false, 1, 1, 1},      {false, false, 3, 5, 7},    {false, false, 300, 70, 65}, {false, false, 17, 600, 130},
+    {false, false, 13, 11, 2500}, {false, false, 1, 129, 64}, {false, false, 129, 1, 64}};
 
 std::vector<GemmShape> transposed(GemmShape s) {
   std::vector<GemmShape> out;

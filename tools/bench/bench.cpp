@@ -71,19 +71,22 @@ std::string Arguments::text(const std::string& name, const std::string& otherwis
 }
 
 void Arguments::finish() const {
-  for (const auto& [name, value] : values_) check(read_.contains(name), "tessera_bench: this workload has no option --", name);
+  for (const auto& [name, value] : values_)
+    check(read_.contains(name), "tessera_bench: this workload has no option --", name);
 }
 
 Report::Report(const std::string& workload) : line_("{\"workload\": " + in_quotes(workload)) { memory(); }
-void Report::text(const std::string& key, const std::string& value) { line_ += ", " + in_quotes(key) + ": " + in_quotes(value); }
+void Report::text(const std::string& key, const std::string& value) {
+  line_ += ", " + in_quotes(key) + ": " + in_quotes(value);
+}
 void Report::number(const std::string& key, double value) { line_ += ", " + in_quotes(key) + ": " + plain(value); }
 
 void Report::seconds(const std::string& key, std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
   const std::size_t n = seconds.size();
   const double median = n % 2 == 1 ? seconds[n / 2] : 0.5 * (seconds[n / 2 - 1] + seconds[n / 2]);
-  line_ += ", " + in_quotes(key) + ": {\"min\": " + plain(seconds.front()) + ", \"median\": " + plain(median) + ", \"max\": " +
-           plain(seconds.back()) + "}";
+  line_ += ", " + in_quotes(key) + ": {\"min\": " + plain(seconds.front()) + ", \"median\": " + plain(median) +
+           ", \"max\": " + plain(seconds.back()) + "}";
 }
 
 void Report::memory() { peak_rss_ = static_cast<double>(usage().ru_maxrss) / 1024.0; }
@@ -98,7 +101,9 @@ std::map<std::string, WorkloadEntry>& workloads() {
   static std::map<std::string, WorkloadEntry> all;
   return all;
 }
-Workload::Workload(const char* name, const char* summary, void (*run)(Arguments&)) { workloads()[name] = {summary, run}; }
+Workload::Workload(const char* name, const char* summary, void (*run)(Arguments&)) {
+  workloads()[name] = {summary, run};
+}
 
 std::vector<double> timed(const std::function<void()>& f, std::int64_t repeat, std::int64_t warmup) {
   std::vector<double> seconds;
@@ -112,7 +117,9 @@ std::vector<double> timed(const std::function<void()>& f, std::int64_t repeat, s
 
 double cpu_seconds() {
   const rusage used = usage();
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
   return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
@@ -124,11 +131,15 @@ double best_gemm_rate(const std::vector<Product>& products, std::int64_t repeat)
   for (const char* backend : {"eigen", "onednn"}) {
     if (backend == std::string("onednn") && !has_onednn()) continue;
     set_gemm_backend(backend);
-    for (const auto& [m, n, k] : products) {
-      const Tensor a = Tensor::full({m, k}, 0.5), b = Tensor::full({k, n}, 0.25), c({m, n});
-      const double seconds = least(timed(
-          [&] { gemm({false, false, m, n, k}, 1.0f, a.data<float>(), k, b.data<float>(), n, 0.0f, c.data<float>(), n); }, repeat, 1));
-      best = std::max(best, 2e-9 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) / seconds);
+    for (const Product& p : products) {
+      const Tensor a = Tensor::full({p.m, p.k}, 0.5), b = Tensor::full({p.k, p.n}, 0.25), c({p.m, p.n});
+      const auto multiply = [&] {
+        gemm({false, false, p.m, p.n, p.k}, 1.0f, a.data<float>(), p.k, b.data<float>(), p.n, 0.0f, c.data<float>(),
+             p.n);
+      };
+      const double seconds = least(timed(multiply, repeat, 1));
+      best = std::max(best,
+                      2e-9 * static_cast<double>(p.m) * static_cast<double>(p.n) * static_cast<double>(p.k) / seconds);
     }
   }
   set_gemm_backend(kept);
@@ -150,7 +161,9 @@ Parameter& Model::uniform(const std::string& name, Shape shape, double bound) {
   return keep(name, value);
 }
 
-Parameter& Model::constant(const std::string& name, Shape shape, double value) { return keep(name, Tensor::full(shape, value)); }
+Parameter& Model::constant(const std::string& name, Shape shape, double value) {
+  return keep(name, Tensor::full(shape, value));
+}
 
 Parameter& Model::keep(const std::string& name, Tensor value) {
   parameters_.push_back(std::make_unique<Parameter>(name, value));

@@ -19,16 +19,24 @@
 namespace tessera::bench {
 namespace {
 
-// RQ-VAE over a matrix of item vectors: encoder 512-256-128-32 with ReLU, mirrored decoder, 3 levels x 256 codes, nearest code on the
-// residual, straight-through gradient. Loss: mean squared error + per level codebook term + 0.25 commitment term.
+// RQ-VAE over a matrix of item vectors: encoder 512-256-128-32 with ReLU, mirrored decoder, 3 levels x 256 codes,
+// nearest code on the residual, straight-through gradient. Loss: mean squared error + per level codebook term + 0.25
+// commitment term.
 class RqVae {
  public:
   RqVae(Arguments& a, Tensor data)
-      : data_(std::move(data)), batch_(a.number("batch", 1024)), codes_(a.number("codes", 256)), levels_(a.number("levels", 3)),
-        seed_(static_cast<std::uint64_t>(a.number("seed", 0))), model_(seed_, 1e-3, 0.01), widths_{data_.dim(1), 512, 256, 128, 32},
+      : data_(std::move(data)),
+        batch_(a.number("batch", 1024)),
+        codes_(a.number("codes", 256)),
+        levels_(a.number("levels", 3)),
+        seed_(static_cast<std::uint64_t>(a.number("seed", 0))),
+        model_(seed_, 1e-3, 0.01),
+        widths_{data_.dim(1), 512, 256, 128, 32},
         order_(static_cast<std::size_t>(data_.dim(0))) {
-    for (std::size_t i = 0; i + 1 < widths_.size(); ++i) encoder_.push_back(layer("encoder", widths_[i], widths_[i + 1]));
-    for (std::size_t i = widths_.size() - 1; i > 0; --i) decoder_.push_back(layer("decoder", widths_[i], widths_[i - 1]));
+    for (std::size_t i = 0; i + 1 < widths_.size(); ++i)
+      encoder_.push_back(layer("encoder", widths_[i], widths_[i + 1]));
+    for (std::size_t i = widths_.size() - 1; i > 0; --i)
+      decoder_.push_back(layer("decoder", widths_[i], widths_[i - 1]));
     std::iota(order_.begin(), order_.end(), 0);
     for (std::int64_t l = 0; l < levels_; ++l)
       books_.push_back(&model_.constant("book." + std::to_string(l), {codes_, widths_.back()}, 0.0));
@@ -40,7 +48,8 @@ class RqVae {
     random.shuffle(std::span(order_));
     double loss = 0.0;
     for (std::size_t at = 0; at < order_.size(); at += static_cast<std::size_t>(batch_))
-      loss = step(gather_rows(data_, std::span(order_).subspan(at, std::min(static_cast<std::size_t>(batch_), order_.size() - at))));
+      loss = step(gather_rows(
+          data_, std::span(order_).subspan(at, std::min(static_cast<std::size_t>(batch_), order_.size() - at))));
     return loss;
   }
 
@@ -95,7 +104,9 @@ class RqVae {
   void seed_codebooks() {
     Random random(seed_, stream_of("codebooks"));
     random.shuffle(std::span(order_));
-    Tensor r = network(gather_rows(data_, std::span(order_).first(static_cast<std::size_t>(std::min(batch_, data_.dim(0))))), encoder_);
+    Tensor r =
+        network(gather_rows(data_, std::span(order_).first(static_cast<std::size_t>(std::min(batch_, data_.dim(0))))),
+                encoder_);
     for (Parameter* book : books_) {
       check(r.dim(0) >= codes_, "rqvae: a batch of ", r.dim(0), " rows cannot seed ", codes_, " codes");
       std::vector<std::int32_t> rows(static_cast<std::size_t>(r.dim(0)));

@@ -41,18 +41,26 @@ std::vector<Sequence> training_sequences(const std::string& path, std::int32_t& 
   return out;
 }
 
-// SASRec: item table tied with the output, learned positions, causal blocks, the last 50 items, a target at every position. Loss:
-// cross-entropy over all items (ce) or one uniform negative a position (bce). Rows are jagged, so batches need no padding.
+// SASRec: item table tied with the output, learned positions, causal blocks, the last 50 items, a target at every
+// position. Loss: cross-entropy over all items (ce) or one uniform negative a position (bce). Rows are jagged, so
+// batches need no padding.
 class Sasrec {
  public:
   Sasrec(Arguments& a, std::vector<Sequence> sequences, std::int32_t items)
-      : sequences_(std::move(sequences)), items_(items), batch_(a.number("batch", 256)), length_(a.number("maxlen", 50)),
+      : sequences_(std::move(sequences)),
+        items_(items),
+        batch_(a.number("batch", 256)),
+        length_(a.number("maxlen", 50)),
         loss_(a.text("loss", "ce")),
-        sizes_{a.number("dim", 64), a.number("ffn", 256), a.number("layers", 2), static_cast<int>(a.number("heads", 2)),
+        sizes_{a.number("dim", 64),    a.number("ffn", 256),
+               a.number("layers", 2),  static_cast<int>(a.number("heads", 2)),
                a.real("dropout", 0.5), 0.02},
-        seed_(static_cast<std::uint64_t>(a.number("seed", 0))), model_(seed_, a.real("lr", 1e-3), a.real("wd", 0.0)),
-        item_(model_.normal("item", {items, sizes_.width}, 0.02)), position_(model_.normal("position", {length_, sizes_.width}, 0.02)),
-        transformer_(model_, sizes_), order_(sequences_.size()) {
+        seed_(static_cast<std::uint64_t>(a.number("seed", 0))),
+        model_(seed_, a.real("lr", 1e-3), a.real("wd", 0.0)),
+        item_(model_.normal("item", {items, sizes_.width}, 0.02)),
+        position_(model_.normal("position", {length_, sizes_.width}, 0.02)),
+        transformer_(model_, sizes_),
+        order_(sequences_.size()) {
     check(loss_ == "ce" || loss_ == "bce", "sasrec: --loss ", loss_, ", expected ce or bce");
     std::iota(order_.begin(), order_.end(), std::size_t{0});
   }
@@ -141,7 +149,8 @@ void run(Arguments& a) {
   report.seconds("seconds_per_epoch", seconds);
   report.number("cpu_seconds_per_epoch", (cpu_seconds() - cpu) / static_cast<double>(epochs));
   report.number("last_loss", loss);
-  report.number("system_allocations_in_timed_epochs", static_cast<double>(allocator_stats().system_allocations - before));
+  report.number("system_allocations_in_timed_epochs",
+                static_cast<double>(allocator_stats().system_allocations - before));
   report.print();
 }
 

@@ -15,18 +15,24 @@
 namespace tessera::bench {
 namespace {
 
-// Training step of a decoder-only Transformer over semantic IDs: forward, backward and AdamW for batch x length tokens. Learned
-// token and position embeddings, pre-norm blocks, untied output layer with bias, cross-entropy of the next token everywhere.
+// Training step of a decoder-only Transformer over semantic IDs: forward, backward and AdamW for batch x length tokens.
+// Learned token and position embeddings, pre-norm blocks, untied output layer with bias, cross-entropy of the next
+// token everywhere.
 class TrainFlat {
  public:
   TrainFlat(Arguments& a)
-      : batch_(a.number("batch", 256)), length_(a.number("length", 80)), vocabulary_(a.number("vocab", 1032)),
-        sizes_{a.number("dim", 128), a.number("ffn", 512), a.number("layers", 4), static_cast<int>(a.number("heads", 4)),
-               a.real("dropout", 0.0)},
-        seed_(static_cast<std::uint64_t>(a.number("seed", 0))), model_(seed_, 1e-3, 0.01),
+      : batch_(a.number("batch", 256)),
+        length_(a.number("length", 80)),
+        vocabulary_(a.number("vocab", 1032)),
+        sizes_{a.number("dim", 128), a.number("ffn", 512), a.number("layers", 4),
+               static_cast<int>(a.number("heads", 4)), a.real("dropout", 0.0)},
+        seed_(static_cast<std::uint64_t>(a.number("seed", 0))),
+        model_(seed_, 1e-3, 0.01),
         token_(model_.normal("token", {vocabulary_, sizes_.width}, 1.0)),
-        position_(model_.normal("position", {length_, sizes_.width}, 0.02)), transformer_(model_, sizes_),
-        head_w_(model_.uniform("head.w", {vocabulary_, sizes_.width}, 1.0 / std::sqrt(static_cast<double>(sizes_.width)))),
+        position_(model_.normal("position", {length_, sizes_.width}, 0.02)),
+        transformer_(model_, sizes_),
+        head_w_(
+            model_.uniform("head.w", {vocabulary_, sizes_.width}, 1.0 / std::sqrt(static_cast<double>(sizes_.width)))),
         head_b_(model_.uniform("head.b", {vocabulary_}, 1.0 / std::sqrt(static_cast<double>(sizes_.width)))) {
     Random random(seed_, stream_of("tokens"));
     for (std::int64_t b = 0; b < batch_; ++b) {
@@ -65,7 +71,11 @@ class TrainFlat {
 
   std::vector<Product> products() const {
     const std::int64_t d = sizes_.width;
-    return {{1024, 1024, 1024}, {tokens(), sizes_.ffn, d}, {tokens(), d, sizes_.ffn}, {tokens(), 3 * d, d}, {tokens(), vocabulary_, d}};
+    return {{1024, 1024, 1024},
+            {tokens(), sizes_.ffn, d},
+            {tokens(), d, sizes_.ffn},
+            {tokens(), 3 * d, d},
+            {tokens(), vocabulary_, d}};
   }
 
  private:
@@ -102,7 +112,8 @@ void run(Arguments& a) {
   report.number("cpu_seconds_per_step", cpu_each);
   report.number("tokens_per_second", static_cast<double>(work.tokens()) / least(seconds));
   report.number("gflop_per_step", work.gflop());
-  const double rate = work.gflop() / least(seconds), best = gemm_repeat > 0 ? best_gemm_rate(work.products(), gemm_repeat) : 0.0;
+  const double rate = work.gflop() / least(seconds),
+               best = gemm_repeat > 0 ? best_gemm_rate(work.products(), gemm_repeat) : 0.0;
   report.number("gflops_at_min", rate);
   report.number("best_gemm_gflops", best);
   if (best > 0.0) report.number("share_of_best_gemm", rate / best);

@@ -14,14 +14,15 @@ Transformer::Transformer(Model& model, const TransformerSizes& sizes) : sizes_(s
   const std::int64_t d = sizes.width;
   for (std::int64_t i = 0; i < sizes.layers; ++i) {
     const std::string name = "blocks." + std::to_string(i) + ".";
-    blocks_.push_back({norm(model, name + "norm1"), linear(model, name + "qkv", d, 3 * d), linear(model, name + "out", d, d),
-                       norm(model, name + "norm2"), linear(model, name + "up", d, sizes.ffn),
-                       linear(model, name + "down", sizes.ffn, d)});
+    blocks_.push_back({norm(model, name + "norm1"), linear(model, name + "qkv", d, 3 * d),
+                       linear(model, name + "out", d, d), norm(model, name + "norm2"),
+                       linear(model, name + "up", d, sizes.ffn), linear(model, name + "down", sizes.ffn, d)});
   }
   last_ = norm(model, "norm");
 }
 
-Transformer::Affine Transformer::linear(Model& model, const std::string& name, std::int64_t in, std::int64_t out) const {
+Transformer::Affine Transformer::linear(Model& model, const std::string& name, std::int64_t in,
+                                        std::int64_t out) const {
   const double bound = 1.0 / std::sqrt(static_cast<double>(in));
   Parameter& w = sizes_.deviation > 0.0 ? model.normal(name + ".w", {in, out}, sizes_.deviation)
                                         : model.uniform(name + ".w", {in, out}, bound);

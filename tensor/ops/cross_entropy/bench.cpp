@@ -28,7 +28,8 @@ void loss_step(benchmark::State& state, bool fused) {
     tape.backward(fused ? linear_cross_entropy(x, y, {}, target) : cross_entropy(matmul(x, y, false, true), target));
   }
   const double flop = 6.0 * static_cast<double>(h.numel()) * static_cast<double>(classes);
-  state.counters["FLOP/s"] = benchmark::Counter(flop * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+  state.counters["FLOP/s"] =
+      benchmark::Counter(flop * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 BENCHMARK_CAPTURE(loss_step, fused, true)->Args({20480, 1032, 128})->Args({1500, 12101, 64})->UseRealTime();
 BENCHMARK_CAPTURE(loss_step, all_logits, false)->Args({20480, 1032, 128})->Args({1500, 12101, 64})->UseRealTime();

@@ -9,7 +9,9 @@
 namespace tessera::cpu {
 namespace {
 
-std::int64_t rows_a_tile(std::int64_t columns) { return std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(columns, 1)); }
+std::int64_t rows_a_tile(std::int64_t columns) {
+  return std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(columns, 1));
+}
 
 }  // namespace
 
@@ -37,13 +39,14 @@ double cross_entropy_forward(const Tensor& logits, const CrossEntropyTargets& ta
   });
 }
 
-void cross_entropy_backward(const Tensor& logits, const CrossEntropyTargets& targets, const Tensor& log_sum, double factor,
-                            Tensor& dx) {
+void cross_entropy_backward(const Tensor& logits, const CrossEntropyTargets& targets, const Tensor& log_sum,
+                            double factor, Tensor& dx) {
   dispatch_float("cross_entropy", logits.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t rows = logits.dim(0), classes = logits.dim(1);
     const double each = targets.count > 0 ? factor / static_cast<double>(targets.count) : 0.0;
-    const T scale = static_cast<T>(each), even = static_cast<T>(each * targets.smoothing / static_cast<double>(classes));
+    const T scale = static_cast<T>(each),
+            even = static_cast<T>(each * targets.smoothing / static_cast<double>(classes));
     parallel_rows(rows, rows_a_tile(classes), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const T* x = logits.data<T>() + i * classes;

@@ -14,7 +14,8 @@ CrossEntropyTargets check_targets(const char* op, std::int64_t rows, std::int64_
   check(smoothing >= 0.0 && smoothing < 1.0, op, ": smoothing ", smoothing, ", expected 0 or more and less than 1");
   CrossEntropyTargets out{target, 0, smoothing};
   for (std::size_t i = 0; i < target.size(); ++i) {
-    check(target[i] >= -1 && target[i] < classes, op, ": target ", target[i], " at row ", i, ", expected -1 .. ", classes - 1);
+    check(target[i] >= -1 && target[i] < classes, op, ": target ", target[i], " at row ", i, ", expected -1 .. ",
+          classes - 1);
     out.count += target[i] >= 0;
   }
   return out;
@@ -31,7 +32,8 @@ void scale_in_place(Tensor& x, double factor) {
 }  // namespace
 
 Tensor cross_entropy(const Tensor& logits, std::span<const std::int32_t> target, double smoothing) {
-  check(logits.shape().rank() == 2, "cross_entropy: logits ", logits.shape().text(), ", expected a matrix (rows, classes)");
+  check(logits.shape().rank() == 2, "cross_entropy: logits ", logits.shape().text(),
+        ", expected a matrix (rows, classes)");
   require_cpu_kernel("cross_entropy", logits.device());
   auto targets = check_targets("cross_entropy", logits.dim(0), logits.dim(1), target, smoothing);
   Tensor log_sum({logits.dim(0)}, logits.dtype());
@@ -52,9 +54,10 @@ Tensor linear_cross_entropy(const Tensor& h, const Tensor& w, const Tensor& b, s
   constexpr const char* kOp = "linear_cross_entropy";
   check(h.shape().rank() == 2 && w.shape().rank() == 2, kOp, ": h ", h.shape().text(), ", w ", w.shape().text(),
         ": expected two matrices");
-  check(h.dim(1) == w.dim(1), kOp, ": inner sizes differ: h ", h.shape().text(), ", w ", w.shape().text(), ": ", h.dim(1),
-        " is not ", w.dim(1));
-  check(!b || (b.shape().rank() == 1 && b.dim(0) == w.dim(0)), kOp, ": b ", b.shape().text(), ", expected (", w.dim(0), ")");
+  check(h.dim(1) == w.dim(1), kOp, ": inner sizes differ: h ", h.shape().text(), ", w ", w.shape().text(), ": ",
+        h.dim(1), " is not ", w.dim(1));
+  check(!b || (b.shape().rank() == 1 && b.dim(0) == w.dim(0)), kOp, ": b ", b.shape().text(), ", expected (", w.dim(0),
+        ")");
   check(h.dtype() == w.dtype() && (!b || b.dtype() == h.dtype()), kOp, ": h is ", name_of(h.dtype()), ", w is ",
         name_of(w.dtype()), ": expected one type for h, w and b");
   require_cpu_kernel(kOp, h.device());

@@ -12,11 +12,11 @@ namespace tessera {
 // Returns a scalar; 0 where no row counts. Gradient: (softmax - distribution) / rows that count.
 TESSERA_API Tensor cross_entropy(const Tensor& logits, std::span<const std::int32_t> target, double smoothing = 0.0);
 
-// The same for logits = h w^T + b, made and consumed in chunks: the logits of all rows never exist at once. While recording,
-// dh, dw and db are computed in the forward pass, chunk by chunk, and scaled by dy in the backward pass.
-// h: (N, D), w: (K, D) one row a class, b: (K) or empty. Composed reference: cross_entropy(h w^T + b).
-TESSERA_API Tensor linear_cross_entropy(const Tensor& h, const Tensor& w, const Tensor& b, std::span<const std::int32_t> target,
-                                        double smoothing = 0.0);
+// The same for logits = h w^T + b, made and consumed in chunks: the logits of all rows never exist at once. While
+// recording, dh, dw and db are computed in the forward pass, chunk by chunk, and scaled by dy in the backward pass. h:
+// (N, D), w: (K, D) one row a class, b: (K) or empty. Composed reference: cross_entropy(h w^T + b).
+TESSERA_API Tensor linear_cross_entropy(const Tensor& h, const Tensor& w, const Tensor& b,
+                                        std::span<const std::int32_t> target, double smoothing = 0.0);
 
 // What the kernels know of the rows; targets are checked.
 struct CrossEntropyTargets {
@@ -31,8 +31,8 @@ struct LinearCrossEntropyGradients {
 namespace cpu {
 // log_sum (N): log sum exp of each row, for the backward pass.
 double cross_entropy_forward(const Tensor& logits, const CrossEntropyTargets& targets, Tensor& log_sum);
-void cross_entropy_backward(const Tensor& logits, const CrossEntropyTargets& targets, const Tensor& log_sum, double factor,
-                            Tensor& dx);
+void cross_entropy_backward(const Tensor& logits, const CrossEntropyTargets& targets, const Tensor& log_sum,
+                            double factor, Tensor& dx);
 double linear_cross_entropy(const Tensor& h, const Tensor& w, const Tensor& b, const CrossEntropyTargets& targets,
                             LinearCrossEntropyGradients& to);
 }  // namespace cpu

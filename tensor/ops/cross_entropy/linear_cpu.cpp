@@ -10,20 +10,28 @@
 namespace tessera::cpu {
 namespace {
 
-// Of one row and one block of classes: the largest logit, the sum of exp(logit - top), the mean logit where labels are smoothed.
+// Of one row and one block of classes: the largest logit, the sum of exp(logit - top), the mean logit where labels are
+// smoothed.
 struct RowStats {
   double top = 0.0, sum = 0.0, mean = 0.0;
 };
 
-// Both ways below hold a block of logits (rows x classes), small enough for the cache, turn it into exponentials, then into the
-// gradient of the logits, and multiply that by w (dh) and by h (dw) before the next block comes.
+// Both ways below hold a block of logits (rows x classes), small enough for the cache, turn it into exponentials, then
+// into the gradient of the logits, and multiply that by w (dh) and by h (dw) before the next block comes.
 template <class T>
 class LinearCrossEntropy {
  public:
   LinearCrossEntropy(const Tensor& h, const Tensor& w, const Tensor& b, const CrossEntropyTargets& targets,
                      LinearCrossEntropyGradients& to)
-      : h_(h.data<T>()), w_(w.data<T>()), b_(b ? b.data<T>() : nullptr), targets_(targets), to_(to), dtype_(h.dtype()),
-        rows_(h.dim(0)), classes_(w.dim(0)), width_(h.dim(1)) {
+      : h_(h.data<T>()),
+        w_(w.data<T>()),
+        b_(b ? b.data<T>() : nullptr),
+        targets_(targets),
+        to_(to),
+        dtype_(h.dtype()),
+        rows_(h.dim(0)),
+        classes_(w.dim(0)),
+        width_(h.dim(1)) {
     if (targets.count > 0) each_ = 1.0 / static_cast<double>(targets.count);
   }
 
@@ -35,7 +43,8 @@ class LinearCrossEntropy {
  private:
   static constexpr std::int64_t kManyRows = 512, kSmallWeights = 1 << 18, kMaxParts = 16;
   static constexpr std::int64_t kBlockSize = 1 << 17;  // logits of a block in by_rows(): half a core's cache
-  static constexpr std::int64_t kChunkRows = 256, kMinBlockClasses = 256, kBlockClasses = 512;  // the block in by_classes()
+  static constexpr std::int64_t kChunkRows = 256, kMinBlockClasses = 256,
+                                kBlockClasses = 512;  // the block in by_classes()
 
   bool wants_gradient() const { return to_.dh || to_.dw || to_.db; }
   std::int32_t target(std::int64_t row) const { return targets_.target[static_cast<std::size_t>(row)]; }
@@ -66,12 +75,14 @@ class LinearCrossEntropy {
   }
 
   double loss_row(const RowStats& stats, double target_logit) const {
-    return stats.top + std::log(stats.sum) - (1.0 - targets_.smoothing) * target_logit - targets_.smoothing * stats.mean;
+    return stats.top + std::log(stats.sum) - (1.0 - targets_.smoothing) * target_logit -
+           targets_.smoothing * stats.mean;
   }
 
-  // Products of one block's gradient g (rows, n): dh and, accumulated with beta, dw and db of classes first .. first + n.
-  void products(const T* g, std::int64_t row, std::int64_t rows, std::int64_t first, std::int64_t n, T* dh, T* dw, T* db,
-                T beta) const {
+  // Products of one block's gradient g (rows, n): dh and, accumulated with beta, dw and db of classes first .. first +
+  // n.
+  void products(const T* g, std::int64_t row, std::int64_t rows, std::int64_t first, std::int64_t n, T* dh, T* dw,
+                T* db, T beta) const {
     if (dh != nullptr)
       gemm_tile({false, false, rows, width_, n}, T(1), g, n, w_ + first * width_, width_, T(0), dh, width_);
     if (dw != nullptr)
@@ -99,8 +110,8 @@ class LinearCrossEntropy {
       for (std::int64_t row = begin; row < end; row += block_rows) {
         const std::int64_t rows = std::min(block_rows, end - row);
         T* x = logits.data<T>();
-        gemm_tile({false, false, rows, classes_, width_}, T(1), h_ + row * width_, width_, wt.data<T>(), classes_, T(0), x,
-                  classes_);
+        gemm_tile({false, false, rows, classes_, width_}, T(1), h_ + row * width_, width_, wt.data<T>(), classes_, T(0),
+                  x, classes_);
         for (std::int64_t i = 0; i < rows; ++i) loss += whole_row(x + i * classes_, row + i);
         if (wants_gradient())
           products(x, row, rows, 0, classes_, to_.dh ? to_.dh.data<T>() + row * width_ : nullptr,
@@ -146,8 +157,8 @@ class LinearCrossEntropy {
     });
   }
 
-  // Many classes: chunks of rows one after the other, each cut into blocks of classes; a block owns its rows of dw, so nothing
-  // is added up but dh, a part a block.
+  // Many classes: chunks of rows one after the other, each cut into blocks of classes; a block owns its rows of dw, so
+  // nothing is added up but dh, a part a block.
   double by_classes() {
     const std::int64_t eighth = ((classes_ + 7) / 8 + 63) / 64 * 64;
     block_ = std::clamp(eighth, kMinBlockClasses, kBlockClasses);
@@ -170,7 +181,8 @@ class LinearCrossEntropy {
     parallel_for(blocks_, [&](std::int64_t block) {
       const std::int64_t first = block * block_, n = std::min(block_, classes_ - first);
       T* x = logits_.data<T>() + first * rows;
-      gemm_tile({false, true, rows, n, width_}, T(1), h_ + row * width_, width_, w_ + first * width_, width_, T(0), x, n);
+      gemm_tile({false, true, rows, n, width_}, T(1), h_ + row * width_, width_, w_ + first * width_, width_, T(0), x,
+                n);
       for (std::int64_t i = 0; i < rows; ++i) {
         const std::int64_t t = target(row + i);
         if (t >= first && t < first + n)
@@ -192,7 +204,9 @@ class LinearCrossEntropy {
     std::vector<RowStats> out(stats_.begin(), stats_.begin() + rows);
     for (std::int64_t i = 0; i < rows; ++i) {
       RowStats& whole = out[static_cast<std::size_t>(i)];
-      const auto of = [&](std::int64_t block) -> const RowStats& { return stats_[static_cast<std::size_t>(block * rows + i)]; };
+      const auto of = [&](std::int64_t block) -> const RowStats& {
+        return stats_[static_cast<std::size_t>(block * rows + i)];
+      };
       for (std::int64_t block = 1; block < blocks_; ++block) whole.top = std::max(whole.top, of(block).top);
       whole.sum = whole.mean = 0.0;
       for (std::int64_t block = 0; block < blocks_; ++block) {
@@ -244,9 +258,8 @@ class LinearCrossEntropy {
 
 double linear_cross_entropy(const Tensor& h, const Tensor& w, const Tensor& b, const CrossEntropyTargets& targets,
                             LinearCrossEntropyGradients& to) {
-  return dispatch_float("linear_cross_entropy", h.dtype(), [&](auto type) {
-    return LinearCrossEntropy<decltype(type)>(h, w, b, targets, to).run();
-  });
+  return dispatch_float("linear_cross_entropy", h.dtype(),
+                        [&](auto type) { return LinearCrossEntropy<decltype(type)>(h, w, b, targets, to).run(); });
 }
 
 }  // namespace tessera::cpu

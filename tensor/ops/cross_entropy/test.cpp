@@ -45,7 +45,8 @@ Tensor transpose(const Tensor& w) {
 double worst(const Tensor& found, const Tensor& expected) {
   const Tensor a = found.to(DType::f64);
   double error = 0.0;
-  for (std::int64_t i = 0; i < a.numel(); ++i) error = std::max(error, std::abs(a.data<double>()[i] - expected.data<double>()[i]));
+  for (std::int64_t i = 0; i < a.numel(); ++i)
+    error = std::max(error, std::abs(a.data<double>()[i] - expected.data<double>()[i]));
   return error;
 }
 
@@ -63,8 +64,8 @@ TEST(CrossEntropy, GoldenValues) {
   // -log softmax: 0.40760596444438 and 2.40760596444438
   EXPECT_NEAR(cross_entropy(logits, target).item(), 1.40760596444438, 1e-14);
   // a tenth of the weight goes to the mean of all three, 1.40760596444438
-  EXPECT_NEAR(cross_entropy(logits, std::vector<std::int32_t>{2, -1, -1}, 0.1).item(), 0.9 * 0.40760596444438 + 0.1 * 1.40760596444438,
-              1e-14);
+  EXPECT_NEAR(cross_entropy(logits, std::vector<std::int32_t>{2, -1, -1}, 0.1).item(),
+              0.9 * 0.40760596444438 + 0.1 * 1.40760596444438, 1e-14);
 }
 
 TEST(CrossEntropy, NoRowCounts) {
@@ -86,7 +87,9 @@ TEST(CrossEntropyGrad, Gradcheck) {
   for (const double smoothing : {0.0, 0.2})
     for (const auto& [rows, classes] : {std::array{4, 7}, std::array{1, 1}, std::array{13, 2}}) {
       const auto t = targets(rows, classes);
-      EXPECT_LT(gradcheck([&](const auto& x) { return cross_entropy(x[0], t, smoothing); }, {random_f64({rows, classes}, 1)}), 1e-8);
+      EXPECT_LT(
+          gradcheck([&](const auto& x) { return cross_entropy(x[0], t, smoothing); }, {random_f64({rows, classes}, 1)}),
+          1e-8);
     }
 }
 
@@ -95,8 +98,12 @@ TEST(CrossEntropyGrad, WithItsProjection) {
     for (const bool bias : {false, true})
       for (const auto& [rows, classes] : {std::array{5, 7}, std::array{1, 3}, std::array{130, 9}}) {
         const auto t = targets(rows, classes);
-        const auto function = [&](const auto& x) { return linear_cross_entropy(x[0], x[1], bias ? x[2] : Tensor(), t, smoothing); };
-        EXPECT_LT(gradcheck(function, {random_f64({rows, 3}, 1), random_f64({classes, 3}, 2), random_f64({classes}, 3)}), 1e-8);
+        const auto function = [&](const auto& x) {
+          return linear_cross_entropy(x[0], x[1], bias ? x[2] : Tensor(), t, smoothing);
+        };
+        EXPECT_LT(
+            gradcheck(function, {random_f64({rows, 3}, 1), random_f64({classes, 3}, 2), random_f64({classes}, 3)}),
+            1e-8);
       }
 }
 
@@ -106,7 +113,9 @@ TEST(CrossEntropy, EqualsComposed) {
       SCOPED_TRACE(testing::Message() << rows << " " << classes << " " << width << " " << smoothing);
       const auto t = targets(rows, classes);
       const Tensor h = random_f64({rows, width}, 1), w = random_f64({classes, width}, 2), b = random_f64({classes}, 3);
-      const auto fused = [&](const Tensor& x, const Tensor& y, const Tensor& z) { return linear_cross_entropy(x, y, z, t, smoothing); };
+      const auto fused = [&](const Tensor& x, const Tensor& y, const Tensor& z) {
+        return linear_cross_entropy(x, y, z, t, smoothing);
+      };
       const Result expected = run(h, w, b, [&](const Tensor& x, const Tensor& y, const Tensor& z) {
         return cross_entropy(linear(x, transpose(y), z), t, smoothing);
       });
@@ -129,8 +138,12 @@ TEST(CrossEntropy, SameBitsForAnyNumberOfThreads) {
     const auto t = targets(rows, classes);
     const auto single = [](Shape shape, std::uint64_t seed) { return random_f64(shape, seed).to(DType::f32); };
     const Tensor h = single({rows, width}, 1), w = single({classes, width}, 2), b = single({classes}, 3);
-    const auto fused = [&](const Tensor& x, const Tensor& y, const Tensor& z) { return linear_cross_entropy(x, y, z, t); };
-    const auto plain = [&](const Tensor& x, const Tensor& y, const Tensor&) { return cross_entropy(matmul(x, y, false, true), t); };
+    const auto fused = [&](const Tensor& x, const Tensor& y, const Tensor& z) {
+      return linear_cross_entropy(x, y, z, t);
+    };
+    const auto plain = [&](const Tensor& x, const Tensor& y, const Tensor&) {
+      return cross_entropy(matmul(x, y, false, true), t);
+    };
     set_threads(1);
     const Result one = run(h, w, b, fused), other = run(h, w, b, plain);
     for (const int n : {2, 3}) {

@@ -8,13 +8,13 @@
 namespace tessera::cpu {
 namespace {
 
-constexpr std::int64_t kBlock = 128;       // rows whose middle is alive, in the cache
-constexpr std::int64_t kManyRows = 1024;   // below, two products with tiles of their own share the work better
+constexpr std::int64_t kBlock = 128;      // rows whose middle is alive, in the cache
+constexpr std::int64_t kManyRows = 1024;  // below, two products with tiles of their own share the work better
 
 // Both products of a block of rows while its middle is in the cache.
 template <class T, class A>
-void forward_blocks(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, Tensor& y, Tensor& z,
-                    A activation) {
+void forward_blocks(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, Tensor& y,
+                    Tensor& z, A activation) {
   const std::int64_t in = w1.dim(0), middle = w1.dim(1), out = w2.dim(1);
   const T *bias1 = b1 ? b1.data<T>() : nullptr, *bias2 = b2 ? b2.data<T>() : nullptr;
   parallel_rows(x.dim(0), kBlock, [&](std::int64_t begin, std::int64_t end) {
@@ -23,7 +23,8 @@ void forward_blocks(const Tensor& x, const Tensor& w1, const Tensor& b1, const T
     T* after = scratch.data<T>();
     T* before = z ? z.data<T>() + begin * middle : after;
     T* to = y.data<T>() + begin * out;
-    gemm_tile({false, false, rows, middle, in}, T(1), x.data<T>() + begin * in, in, w1.data<T>(), middle, T(0), before, middle);
+    gemm_tile({false, false, rows, middle, in}, T(1), x.data<T>() + begin * in, in, w1.data<T>(), middle, T(0), before,
+              middle);
     detail::finish_block(rows, middle, middle, bias1, after, before, activation);
     gemm_tile({false, false, rows, out, middle}, T(1), after, middle, w2.data<T>(), out, T(0), to, out);
     detail::finish_block<T>(rows, out, out, bias2, to, nullptr, detail::None{});
@@ -34,8 +35,8 @@ void forward_blocks(const Tensor& x, const Tensor& w1, const Tensor& b1, const T
 template <class T, class A>
 class Backward {
  public:
-  Backward(const Tensor& dy, const Tensor& x, const Tensor& w1, const Tensor& w2, const Tensor& z, FeedForwardGradients& to,
-           A activation)
+  Backward(const Tensor& dy, const Tensor& x, const Tensor& w1, const Tensor& w2, const Tensor& z,
+           FeedForwardGradients& to, A activation)
       : dy_(dy), x_(x), w1_(w1), w2_(w2), z_(z), to_(to), activation_(activation) {}
 
   void run(std::int64_t parts) {
@@ -94,8 +95,8 @@ class Backward {
 
 // Few rows or large weights: one layer after the other.
 template <class T>
-void backward_layers(const Tensor& dy, const Tensor& x, const Tensor& w1, const Tensor& w2, const Tensor& z, Activation activation,
-                     FeedForwardGradients& to) {
+void backward_layers(const Tensor& dy, const Tensor& x, const Tensor& w1, const Tensor& w2, const Tensor& z,
+                     Activation activation, FeedForwardGradients& to) {
   const Tensor value(z.shape(), z.dtype());
   detail::with_activation(activation, [&](auto f) {
     parallel_rows(z.numel(), 16384, [&](std::int64_t begin, std::int64_t end) {
@@ -111,8 +112,8 @@ void backward_layers(const Tensor& dy, const Tensor& x, const Tensor& w1, const 
 
 }  // namespace
 
-void feed_forward(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2, Activation activation,
-                  Tensor& y, Tensor& z) {
+void feed_forward(const Tensor& x, const Tensor& w1, const Tensor& b1, const Tensor& w2, const Tensor& b2,
+                  Activation activation, Tensor& y, Tensor& z) {
   dispatch_float("feed_forward", x.dtype(), [&](auto type) {
     using T = decltype(type);
     if (x.dim(0) >= kManyRows) {

@@ -15,12 +15,16 @@ namespace {
 constexpr Activation kAll[] = {Activation::none, Activation::relu,    Activation::gelu,
                                Activation::silu, Activation::sigmoid, Activation::tanh};
 
-Tensor composed(const std::vector<Tensor>& x, Activation activation) { return linear(linear(x[0], x[1], x[2], activation), x[3], x[4]); }
-Tensor fused(const std::vector<Tensor>& x, Activation activation) { return feed_forward(x[0], x[1], x[2], x[3], x[4], activation); }
+Tensor composed(const std::vector<Tensor>& x, Activation activation) {
+  return linear(linear(x[0], x[1], x[2], activation), x[3], x[4]);
+}
+Tensor fused(const std::vector<Tensor>& x, Activation activation) {
+  return feed_forward(x[0], x[1], x[2], x[3], x[4], activation);
+}
 
 std::vector<Tensor> inputs(std::int64_t rows, std::int64_t in, std::int64_t middle, std::int64_t out) {
-  return {random_f64({rows, in}, 1), random_f64({in, middle}, 2, 0.3), random_f64({middle}, 3), random_f64({middle, out}, 4, 0.3),
-          random_f64({out}, 5)};
+  return {random_f64({rows, in}, 1), random_f64({in, middle}, 2, 0.3), random_f64({middle}, 3),
+          random_f64({middle, out}, 4, 0.3), random_f64({out}, 5)};
 }
 
 // Value and gradients.
@@ -40,7 +44,8 @@ double worst(const Tensor& found, const Tensor& expected) {
   const Tensor a = found.to(DType::f64);
   double error = 0.0;
   for (std::int64_t i = 0; i < a.numel(); ++i)
-    error = std::max(error, std::abs(a.data<double>()[i] - expected.data<double>()[i]) / (1.0 + std::abs(expected.data<double>()[i])));
+    error = std::max(error, std::abs(a.data<double>()[i] - expected.data<double>()[i]) /
+                                (1.0 + std::abs(expected.data<double>()[i])));
   return error;
 }
 
@@ -48,7 +53,8 @@ double worst(const Tensor& found, const Tensor& expected) {
 
 TEST(FeedForward, GoldenValue) {
   const auto one = [](double value) { return Tensor::full({1, 1}, value, DType::f64); };
-  const Tensor y = feed_forward(one(1.0), one(1.5), Tensor::full({1}, -0.5, DType::f64), one(2.0), {}, Activation::gelu);
+  const Tensor y =
+      feed_forward(one(1.0), one(1.5), Tensor::full({1}, -0.5, DType::f64), one(2.0), {}, Activation::gelu);
   EXPECT_NEAR(y.item(), 2 * 0.8413447460685429, 1e-15);  // 2 gelu(1)
 }
 

@@ -11,19 +11,29 @@ namespace tessera::detail {
 // Each activation's value and slope at x, the value before it; in f32 free of branches, so that loops vectorise.
 struct None {
   template <class T>
-  [[gnu::always_inline]] static T value(T x) { return x; }
+  [[gnu::always_inline]] static T value(T x) {
+    return x;
+  }
   template <class T>
-  [[gnu::always_inline]] static T slope(T) { return T(1); }
+  [[gnu::always_inline]] static T slope(T) {
+    return T(1);
+  }
 };
 struct Relu {
   template <class T>
-  [[gnu::always_inline]] static T value(T x) { return x > T(0) ? x : T(0); }
+  [[gnu::always_inline]] static T value(T x) {
+    return x > T(0) ? x : T(0);
+  }
   template <class T>
-  [[gnu::always_inline]] static T slope(T x) { return x > T(0) ? T(1) : T(0); }
+  [[gnu::always_inline]] static T slope(T x) {
+    return x > T(0) ? T(1) : T(0);
+  }
 };
 struct Gelu {
   template <class T>
-  [[gnu::always_inline]] static T value(T x) { return x * fast_normal(x).phi; }
+  [[gnu::always_inline]] static T value(T x) {
+    return x * fast_normal(x).phi;
+  }
   template <class T>
   [[gnu::always_inline]] static T slope(T x) {
     const Normal<T> n = fast_normal(x);
@@ -32,7 +42,9 @@ struct Gelu {
 };
 struct Silu {
   template <class T>
-  [[gnu::always_inline]] static T value(T x) { return x * fast_sigmoid(x); }
+  [[gnu::always_inline]] static T value(T x) {
+    return x * fast_sigmoid(x);
+  }
   template <class T>
   [[gnu::always_inline]] static T slope(T x) {
     const T s = fast_sigmoid(x);
@@ -41,7 +53,9 @@ struct Silu {
 };
 struct Sigmoid {
   template <class T>
-  [[gnu::always_inline]] static T value(T x) { return fast_sigmoid(x); }
+  [[gnu::always_inline]] static T value(T x) {
+    return fast_sigmoid(x);
+  }
   template <class T>
   [[gnu::always_inline]] static T slope(T x) {
     const T s = fast_sigmoid(x);
@@ -50,7 +64,9 @@ struct Sigmoid {
 };
 struct Tanh {
   template <class T>
-  [[gnu::always_inline]] static T value(T x) { return fast_tanh(x); }
+  [[gnu::always_inline]] static T value(T x) {
+    return fast_tanh(x);
+  }
   template <class T>
   [[gnu::always_inline]] static T slope(T x) {
     const T t = fast_tanh(x);

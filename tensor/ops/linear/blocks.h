@@ -13,7 +13,8 @@ namespace tessera::detail {
 
 // What linear and feed_forward do to a block of rows beside the products.
 
-// y = activation(y + b) on a block of a product with leading dimension ld; z, where wanted, holds the product and gets z + b.
+// y = activation(y + b) on a block of a product with leading dimension ld; z, where wanted, holds the product and gets
+// z + b.
 template <class T, class A>
 void finish_block(std::int64_t rows, std::int64_t columns, std::int64_t ld, const T* b, T* y, T* z, A activation) {
   for (std::int64_t i = 0; i < rows; ++i) {
@@ -42,8 +43,9 @@ void local_gradient(std::int64_t rows, std::int64_t columns, const T* dy, const 
   }
 }
 
-// How many parts of the rows get a dw of their own: as many as keep the cost of adding them small beside the products, and a power
-// of two, so that two or four threads have the same work. Fewer than kFewParts: the rows are too few, or the weights too large; go another way.
+// How many parts of the rows get a dw of their own: as many as keep the cost of adding them small beside the products,
+// and a power of two, so that two or four threads have the same work. Fewer than kFewParts: the rows are too few, or
+// the weights too large; go another way.
 constexpr std::int64_t kFewParts = 4;
 inline std::int64_t row_parts(std::int64_t rows, std::int64_t weights) {
   constexpr std::int64_t kMaxParts = 16, kMaxSize = 1 << 21;  // elements of all copies of dw together

@@ -17,10 +17,8 @@ class Backward {
 
   void run() {
     const std::int64_t parts = detail::row_parts(rows_, inputs_ * outputs_);
-    if (parts >= detail::kFewParts)
-      by_parts(parts);
-    else
-      one_after_another();
+    if (parts >= detail::kFewParts) by_parts(parts);
+    else one_after_another();
   }
 
  private:
@@ -49,15 +47,15 @@ class Backward {
   void block(std::int64_t row, std::int64_t rows, const Tensor& wt, const Tensor& scratch, T* dw, T beta, T* sums) {
     const T* g = dy_.data<T>() + row * outputs_;
     if (kActive || sums != nullptr)
-      detail::local_gradient(rows, outputs_, g, kActive ? z_ + row * outputs_ : nullptr, kActive ? scratch.data<T>() : nullptr, sums,
-                     activation_);
+      detail::local_gradient(rows, outputs_, g, kActive ? z_ + row * outputs_ : nullptr,
+                             kActive ? scratch.data<T>() : nullptr, sums, activation_);
     if (kActive) g = scratch.data<T>();
     if (to_.dx.buffer)
-      gemm_tile({false, false, rows, inputs_, outputs_}, T(1), g, outputs_, wt.data<T>(), inputs_, static_cast<T>(to_.dx.beta),
-                to_.dx.buffer.data<T>() + row * inputs_, inputs_);
+      gemm_tile({false, false, rows, inputs_, outputs_}, T(1), g, outputs_, wt.data<T>(), inputs_,
+                static_cast<T>(to_.dx.beta), to_.dx.buffer.data<T>() + row * inputs_, inputs_);
     if (dw != nullptr)
-      gemm_tile({true, false, inputs_, outputs_, rows}, T(1), x_.data<T>() + row * inputs_, inputs_, g, outputs_, beta, dw,
-                outputs_);
+      gemm_tile({true, false, inputs_, outputs_, rows}, T(1), x_.data<T>() + row * inputs_, inputs_, g, outputs_, beta,
+                dw, outputs_);
   }
 
   // Few rows or large weights: g as a whole, then the products, each with its own tiles.
@@ -69,18 +67,18 @@ class Backward {
       parallel_rows(rows_, grain, [&](std::int64_t begin, std::int64_t end) {
         const std::int64_t at = begin * outputs_;
         detail::local_gradient(end - begin, outputs_, dy_.data<T>() + at, kActive ? z_ + at : nullptr,
-                       kActive ? whole.data<T>() + at : nullptr, db ? db.data<T>() + begin / grain * outputs_ : nullptr,
-                       activation_);
+                               kActive ? whole.data<T>() + at : nullptr,
+                               db ? db.data<T>() + begin / grain * outputs_ : nullptr, activation_);
       });
       if (db) detail::add_parts<T>(db, to_.db);
     }
     const T* g = whole.data<T>();
     if (to_.dx.buffer)
-      gemm({false, true, rows_, inputs_, outputs_}, T(1), g, outputs_, w_.data<T>(), outputs_, static_cast<T>(to_.dx.beta),
-           to_.dx.buffer.data<T>(), inputs_);
+      gemm({false, true, rows_, inputs_, outputs_}, T(1), g, outputs_, w_.data<T>(), outputs_,
+           static_cast<T>(to_.dx.beta), to_.dx.buffer.data<T>(), inputs_);
     if (to_.dw.buffer)
-      gemm({true, false, inputs_, outputs_, rows_}, T(1), x_.data<T>(), inputs_, g, outputs_, static_cast<T>(to_.dw.beta),
-           to_.dw.buffer.data<T>(), outputs_);
+      gemm({true, false, inputs_, outputs_, rows_}, T(1), x_.data<T>(), inputs_, g, outputs_,
+           static_cast<T>(to_.dw.beta), to_.dw.buffer.data<T>(), outputs_);
   }
 
   const Tensor &dy_, &x_, &w_;
@@ -104,7 +102,8 @@ void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activatio
     const auto finish = [&](std::int64_t row, std::int64_t m, std::int64_t column, std::int64_t n) {
       const std::int64_t at = row * outputs + column;
       detail::with_activation(activation, [&](auto f) {
-        detail::finish_block(m, n, outputs, bias ? bias + column : nullptr, out + at, before ? before + at : nullptr, f);
+        detail::finish_block(m, n, outputs, bias ? bias + column : nullptr, out + at, before ? before + at : nullptr,
+                             f);
       });
     };
     if (plan.parts > 1) {

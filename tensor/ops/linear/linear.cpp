@@ -19,13 +19,14 @@ namespace {
 
 void check_inputs(const Tensor& x, const Tensor& w, const Tensor& b) {
   check(w.shape().rank() == 2, "linear: w ", w.shape().text(), ", expected a matrix (inputs, outputs)");
-  check(x.columns() == w.dim(0), "linear: inner sizes differ: x ", x.shape().text(), ", w ", w.shape().text(), ": ", x.columns(),
-        " is not ", w.dim(0));
-  check(!b || (b.shape().rank() == 1 && b.dim(0) == w.dim(1)), "linear: b ", b.shape().text(), ", expected (", w.dim(1), ")");
+  check(x.columns() == w.dim(0), "linear: inner sizes differ: x ", x.shape().text(), ", w ", w.shape().text(), ": ",
+        x.columns(), " is not ", w.dim(0));
+  check(!b || (b.shape().rank() == 1 && b.dim(0) == w.dim(1)), "linear: b ", b.shape().text(), ", expected (", w.dim(1),
+        ")");
   check(x.dtype() == w.dtype() && (!b || b.dtype() == x.dtype()), "linear: x is ", name_of(x.dtype()), ", w is ",
         name_of(w.dtype()), ", b is ", name_of(b ? b.dtype() : x.dtype()), ": expected one type");
-  check(x.device() == w.device() && (!b || b.device() == x.device()), "linear: x is on ", x.device().text(), ", w is on ",
-        w.device().text(), b ? ", b is on " + b.device().text() : std::string());
+  check(x.device() == w.device() && (!b || b.device() == x.device()), "linear: x is on ", x.device().text(),
+        ", w is on ", w.device().text(), b ? ", b is on " + b.device().text() : std::string());
 }
 
 }  // namespace
@@ -46,13 +47,14 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
   Tensor z;  // before the activation, for the backward pass
   if (activation != Activation::none && recording({&x, &w, &b})) z = Tensor(y.shape(), y.dtype(), y.device());
   TESSERA_ON_DEVICE("linear", x.device(), linear_forward(x, w, b, activation, y, z));
-  return record("linear", y, {&x, &w, &b}, [x = x.detach(), w = w.detach(), z, activation](const Tensor& dy, Grads& dx) {
-    LinearGradients to;
-    if (dx[0]) to.dx = dx[0].into();
-    if (dx[1]) to.dw = dx[1].into();
-    if (dx[2]) to.db = dx[2].into();
-    TESSERA_ON_DEVICE("linear", dy.device(), linear_backward(dy, x, w, z, activation, to));
-  });
+  return record("linear", y, {&x, &w, &b},
+                [x = x.detach(), w = w.detach(), z, activation](const Tensor& dy, Grads& dx) {
+                  LinearGradients to;
+                  if (dx[0]) to.dx = dx[0].into();
+                  if (dx[1]) to.dw = dx[1].into();
+                  if (dx[2]) to.db = dx[2].into();
+                  TESSERA_ON_DEVICE("linear", dy.device(), linear_backward(dy, x, w, z, activation, to));
+                });
 }
 
 }  // namespace tessera

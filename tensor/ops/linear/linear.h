@@ -14,9 +14,10 @@ TESSERA_API Activation parse_activation(const std::string& name);  // throws Err
 
 // y = activation(x w + b), fused: bias and activation are applied to a tile of the product while it is in the cache.
 // x: (..., D_in), w: (D_in, D_out), b: (D_out) or empty. Returns (..., D_out).
-// Gradient: g = dy activation'(.), dx = g w^T, dw = x^T g, db = column sums of g. Keeps x and, with an activation, the value
-// before it (not the value after it): z, empty without an activation or where nothing is recorded.
-TESSERA_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {}, Activation activation = Activation::none);
+// Gradient: g = dy activation'(.), dx = g w^T, dw = x^T g, db = column sums of g. Keeps x and, with an activation, the
+// value before it (not the value after it): z, empty without an activation or where nothing is recorded.
+TESSERA_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {},
+                          Activation activation = Activation::none);
 
 // Where linear_backward writes; an empty buffer is not wanted.
 struct LinearGradients {

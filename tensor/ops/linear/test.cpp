@@ -61,7 +61,8 @@ double worst(const Tensor& found, const Tensor& expected) {
   const Tensor a = found.to(DType::f64);
   double error = 0.0;
   for (std::int64_t i = 0; i < a.numel(); ++i)
-    error = std::max(error, std::abs(a.data<double>()[i] - expected.data<double>()[i]) / (1.0 + std::abs(expected.data<double>()[i])));
+    error = std::max(error, std::abs(a.data<double>()[i] - expected.data<double>()[i]) /
+                                (1.0 + std::abs(expected.data<double>()[i])));
   return error;
 }
 
@@ -76,7 +77,8 @@ TEST(Linear, GoldenValues) {
 
 // Shapes on both ways of the backward pass: parts of rows, and whole products.
 TEST(Linear, EqualsComposed) {
-  for (const auto& [rows, in, out] : {std::array{7, 5, 3}, std::array{1, 1, 1}, std::array{1201, 24, 40}, std::array{300, 130, 600}}) {
+  for (const auto& [rows, in, out] :
+       {std::array{7, 5, 3}, std::array{1, 1, 1}, std::array{1201, 24, 40}, std::array{300, 130, 600}}) {
     const Tensor x = random_f64({rows, in}, 1), w = random_f64({in, out}, 2, 0.2), b = random_f64({out}, 3);
     const Tensor dy = random_f64({rows, out}, 4);
     for (const Activation activation : kAll) {

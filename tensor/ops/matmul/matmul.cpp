@@ -13,7 +13,8 @@ struct Sizes {
 Sizes sizes_of(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
   check(a.shape().rank() == 2 && b.shape().rank() == 2, "matmul: a ", a.shape().text(), ", b ", b.shape().text(),
         ": expected two matrices");
-  check(a.dtype() == b.dtype(), "matmul: a is ", name_of(a.dtype()), ", b is ", name_of(b.dtype()), ": expected one type");
+  check(a.dtype() == b.dtype(), "matmul: a is ", name_of(a.dtype()), ", b is ", name_of(b.dtype()),
+        ": expected one type");
   check(a.device() == b.device(), "matmul: a is on ", a.device().text(), ", b is on ", b.device().text());
   const Sizes s{a.dim(transpose_a ? 1 : 0), b.dim(transpose_b ? 0 : 1), a.dim(transpose_a ? 0 : 1)};
   const std::int64_t other = b.dim(transpose_b ? 1 : 0);
@@ -32,22 +33,19 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
   const Sizes s = sizes_of(a, b, transpose_a, transpose_b);
   Tensor y({s.m, s.n}, a.dtype(), a.device());
   product(a, transpose_a, b, transpose_b, 0.0, y);
-  return record("matmul", y, {&a, &b}, [a = a.detach(), b = b.detach(), transpose_a, transpose_b](const Tensor& dy, Grads& dx) {
-    if (dx[0]) {
-      auto [da, beta] = dx[0].into();
-      if (transpose_a)
-        product(b, transpose_b, dy, true, beta, da);
-      else
-        product(dy, false, b, !transpose_b, beta, da);
-    }
-    if (dx[1]) {
-      auto [db, beta] = dx[1].into();
-      if (transpose_b)
-        product(dy, true, a, transpose_a, beta, db);
-      else
-        product(a, !transpose_a, dy, false, beta, db);
-    }
-  });
+  return record("matmul", y, {&a, &b},
+                [a = a.detach(), b = b.detach(), transpose_a, transpose_b](const Tensor& dy, Grads& dx) {
+                  if (dx[0]) {
+                    auto [da, beta] = dx[0].into();
+                    if (transpose_a) product(b, transpose_b, dy, true, beta, da);
+                    else product(dy, false, b, !transpose_b, beta, da);
+                  }
+                  if (dx[1]) {
+                    auto [db, beta] = dx[1].into();
+                    if (transpose_b) product(dy, true, a, transpose_a, beta, db);
+                    else product(a, !transpose_a, dy, false, beta, db);
+                  }
+                });
 }
 
 }  // namespace tessera

@@ -14,7 +14,8 @@ TEST(Matmul, GoldenValues) {
   const Tensor a = Tensor::from<double>({1, 2, 3, 4, 5, 6}, {2, 3});
   const Tensor b = Tensor::from<double>({1, 0, 2, -1, 1, 1}, {3, 2});
   const Tensor y = matmul(a, b);
-  EXPECT_EQ(std::vector<double>(y.values<double>().begin(), y.values<double>().end()), (std::vector<double>{8, 1, 20, 1}));
+  EXPECT_EQ(std::vector<double>(y.values<double>().begin(), y.values<double>().end()),
+            (std::vector<double>{8, 1, 20, 1}));
 }
 
 TEST(Matmul, TransposesAreFlags) {
@@ -34,7 +35,9 @@ TEST(MatmulGrad, Gradcheck) {
     for (const bool tb : {false, true})
       for (const auto& [m, n, k] : {std::array{4, 3, 5}, std::array{1, 7, 1}, std::array{11, 1, 13}}) {
         const Shape a = ta ? Shape{k, m} : Shape{m, k}, b = tb ? Shape{n, k} : Shape{k, n};
-        EXPECT_LT(gradcheck([&](const auto& x) { return matmul(x[0], x[1], ta, tb); }, {random_f64(a, 1), random_f64(b, 2)}), 1e-8);
+        EXPECT_LT(
+            gradcheck([&](const auto& x) { return matmul(x[0], x[1], ta, tb); }, {random_f64(a, 1), random_f64(b, 2)}),
+            1e-8);
       }
 }
 
@@ -57,7 +60,8 @@ TEST(Matmul, SameBitsForAnyNumberOfThreads) {
   for (const int n : {2, 3}) {
     set_threads(n);
     const auto found = run();
-    for (std::size_t i = 0; i < 3; ++i) EXPECT_EQ(std::memcmp(found[i].raw(), expected[i].raw(), expected[i].bytes()), 0);
+    for (std::size_t i = 0; i < 3; ++i)
+      EXPECT_EQ(std::memcmp(found[i].raw(), expected[i].raw(), expected[i].bytes()), 0);
   }
   set_threads(2);
 }
