@@ -101,16 +101,42 @@ AttentionOptions Transformer::attention_options(bool already_rotated) {
   return options;
 }
 
-Tensor Transformer::operator()(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache) {
+std::pair<Tensor, Tensor> Transformer::before_last(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache) {
   const AttentionOptions options = attention_options(false);
-  Tensor y = x;
+  Tensor y = x, qkv;
   if (cache) cache->offset.assign(offset.begin(), offset.end());
-  for (auto& block : blocks_) {
-    const Tensor qkv = block->qkv(y);
+  for (std::size_t l = 0; l < blocks_.size(); ++l) {
+    if (l > 0) y = blocks_[l - 1]->feed_forward(blocks_[l - 1]->after_attention(y, self_attention(qkv, offset, options)));
+    qkv = blocks_[l]->qkv(y);
     if (cache) cache->qkv.push_back(qkv.detach());
-    y = block->feed_forward(block->after_attention(y, self_attention(qkv, offset, options)));
   }
-  return finish(y);
+  return {y, qkv};
+}
+
+Tensor Transformer::operator()(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache) {
+  const auto [y, qkv] = before_last(x, offset, cache);
+  TransformerBlock& last = *blocks_.back();
+  return finish(last.feed_forward(last.after_attention(y, self_attention(qkv, offset, attention_options(false)))));
+}
+
+Tensor Transformer::last_states(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache) {
+  check(options_.causal && !options_.cross, "transformer: last_states() is for causal stacks without a memory");
+  const auto [y, qkv] = before_last(x, offset, cache);
+  // An empty sequence has no query; its zeros come from the row -1 in the end.
+  std::vector<std::int32_t> rows, place;
+  std::vector<std::int64_t> queries{0};
+  for (std::size_t b = 0; b + 1 < offset.size(); ++b) {
+    const bool empty = offset[b + 1] == offset[b];
+    place.push_back(empty ? -1 : static_cast<std::int32_t>(rows.size()));
+    if (!empty) rows.push_back(static_cast<std::int32_t>(offset[b + 1] - 1));
+    queries.push_back(static_cast<std::int64_t>(rows.size()));
+  }
+  const int inner = options_.inner();
+  const Tensor query = gather_rows(slice_columns(qkv, 0, inner), rows);
+  const Tensor attended = attention(query, slice_columns(qkv, inner, 2 * inner), slice_columns(qkv, 2 * inner, 3 * inner), queries,
+                                    offset, attention_options(false));
+  TransformerBlock& last = *blocks_.back();
+  return gather_rows(finish(last.feed_forward(last.after_attention(gather_rows(y, rows), attended))), place);
 }
 
 Tensor Transformer::operator()(const Tensor& x, std::span<const std::int64_t> offset, const Tensor& memory,

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "framework/nn/linear.h"
@@ -81,7 +82,10 @@ class TESSERA_API Transformer : public Module {
 
   // x (N, D), offset (B + 1) -> states (N, D). cache: filled where it is given (causal stacks).
   Tensor operator()(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache = nullptr);
-  // The same with a memory (M, D), memory_offset (B + 1).
+  // The state of each sequence's last row alone, (B, D), zeros for an empty one: the last block works on those rows only. Causal
+  // stacks without a memory, inference.
+  Tensor last_states(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache = nullptr);
+  // operator() with a memory (M, D), memory_offset (B + 1).
   Tensor operator()(const Tensor& x, std::span<const std::int64_t> offset, const Tensor& memory,
                     std::span<const std::int64_t> memory_offset);
 
@@ -96,6 +100,8 @@ class TESSERA_API Transformer : public Module {
 
  private:
   AttentionOptions attention_options(bool rotated);
+  // Up to the last block: its input, and its qkv.
+  std::pair<Tensor, Tensor> before_last(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache);
   void cut_keys(TransformerCache& cache) const;
   Tensor rotated(const Tensor& rows, std::span<const std::int64_t> offset, std::span<const std::int64_t> start) const;
   Tensor finish(const Tensor& x) { return final_norm_ ? (*final_norm_)(x) : x; }

@@ -68,6 +68,8 @@ class TESSERA_API Model : public Module {
   // Makes the parameters. tower: the head's item vectors, or null. Throws ConfigError that names the neighbour and what it lacks.
   virtual void build(const BuildContext& context, ItemVectorSource* tower) = 0;
   virtual Memory encode(const Histories& histories);
+  // The same for inference where the summary and the cache are enough: states may be left out. Not recorded.
+  virtual Memory summarize(const Histories& histories);
   virtual std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates, const Extension* previous);
   virtual void append(Memory& memory, const Histories& news);  // row b continues row b; equals encode(old + news)
   virtual std::pair<Tensor, Tensor> propagate(ItemVectorSource* tower);  // users (U, D), items (I, D)

@@ -29,6 +29,7 @@ Memory::Cache::~Cache() = default;
 Extension::~Extension() = default;
 Model::~Model() = default;
 Memory Model::encode(const Histories&) { not_offered("encode"); }
+Memory Model::summarize(const Histories& histories) { return encode(histories); }
 std::unique_ptr<Extension> Model::extend(const Memory&, const Candidates&, const Extension*) { not_offered("extend"); }
 void Model::append(Memory&, const Histories&) { not_offered("append"); }
 std::pair<Tensor, Tensor> Model::propagate(ItemVectorSource*) { not_offered("propagate"); }

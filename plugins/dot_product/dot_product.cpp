@@ -129,7 +129,7 @@ Tensor DotProduct::queries(const Tensor& states) const {
 }
 
 DotProduct::Pairs DotProduct::vectors(Model& model, const Histories& histories) {
-  if (reads_histories_) return {queries(model.encode(histories).summary), side(tower_->all())};
+  if (reads_histories_) return {queries(model.summarize(histories).summary), side(tower_->all())};
   const auto [users, items] = model.propagate(tower_.get());
   return {queries(gather_rows(users, histories.user)), side(items)};
 }

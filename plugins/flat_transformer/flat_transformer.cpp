@@ -100,7 +100,7 @@ Tensor FlatTransformer::summary_of(const Memory& memory) const {
   return gather_rows(memory.states, last);
 }
 
-Memory FlatTransformer::encode(const Histories& histories) {
+Memory FlatTransformer::read(const Histories& histories, bool all_states) {
   // A training row may hold one item more than a history: its last target, read for its tokens.
   const std::int64_t limit = options_.max_items == 0 ? 0 : options_.max_items + (training() && reads_tokens() ? 1 : 0);
   Kept kept = newest(histories, limit);
@@ -113,9 +113,15 @@ Memory FlatTransformer::encode(const Histories& histories) {
     cache->items = kept.items;
     cache->offset = kept.offset;
   }
-  memory.states = (*transformer_)(item_inputs(kept.items, kept.offset, {}), memory.offset, cache ? &cache->rows : nullptr);
+  const Tensor x = item_inputs(kept.items, kept.offset, {});
+  TransformerCache* rows_read = cache ? &cache->rows : nullptr;
+  if (all_states) {
+    memory.states = (*transformer_)(x, memory.offset, rows_read);
+    memory.summary = summary_of(memory);
+  } else {
+    memory.summary = transformer_->last_states(x, memory.offset, rows_read);
+  }
   memory.cache = cache;
-  memory.summary = summary_of(memory);
   if (rows > 1 || kept.items.size() != histories.item.size()) {
     memory.item_row = std::move(kept.place);
     for (auto& row : memory.item_row) row = row < 0 ? -1 : row * rows + rows - 1;
@@ -173,6 +179,7 @@ void FlatTransformer::append(Memory& memory, const Histories& news) {
     memory = encode(both);
     return;
   }
+  check(static_cast<bool>(memory.states), "flat_transformer: append() needs the memory of encode(); summarize() leaves the states out");
   const Tensor x = item_inputs(news.item, news.offset, start);
   const Tensor states = transformer_->append(x, times(news.offset, rows), old.rows);
   memory.states = gather_rows(concat_rows({memory.states, states}), order);

@@ -53,7 +53,8 @@ class FlatTransformer : public Model {
   FlatTransformer(const FlatTransformerOptions& options, const Section& section);
   ModelSpec spec() const override;
   void build(const BuildContext& context, ItemVectorSource* tower) override;
-  Memory encode(const Histories& histories) override;
+  Memory encode(const Histories& histories) override { return read(histories, true); }
+  Memory summarize(const Histories& histories) override { return read(histories, !options_.causal); }
   std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates, const Extension* previous) override;
   void append(Memory& memory, const Histories& news) override;
 
@@ -63,6 +64,7 @@ class FlatTransformer : public Model {
   // Input vectors of items: row b's are items[offset[b] .. offset[b + 1]), the first at position start[b] (in items).
   Tensor item_inputs(std::span<const std::int32_t> items, std::span<const std::int64_t> offset,
                      std::span<const std::int64_t> start);
+  Memory read(const Histories& histories, bool all_states);
   Tensor place(Tensor x, const std::vector<std::int32_t>& position);  // adds positions and dropout
   Tensor summary_of(const Memory& memory) const;
 

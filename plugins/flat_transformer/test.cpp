@@ -51,6 +51,14 @@ TEST(FlatTransformer, RaggedRowsEqualRowsAlone) {
   }
 }
 
+TEST(FlatTransformer, TheSummaryAloneIsTheSummaryOfAll) {
+  for (const Variant& v : kCausal) {
+    Pair pair(plugins(), random_tokens(30, 3, 4), v.model, v.head);
+    const Histories all = histories_of_lengths({4, 1, 9, 0, 6}, 30);
+    EXPECT_LT(largest_difference(pair.model->summarize(all).summary, pair.model->encode(all).summary), 1e-5) << v.name;
+  }
+}
+
 TEST(FlatTransformer, AStateSeesItsPastAlone) {
   for (const Variant& v : kCausal) {
     Pair pair(plugins(), random_tokens(30, 3, 4), v.model, v.head);

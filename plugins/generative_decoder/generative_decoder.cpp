@@ -106,7 +106,7 @@ std::int64_t GenerativeDecoder::most_prefixes(std::int64_t width) const {
 
 Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const RankRequest& request) {
   const NoTape no_tape;
-  const Memory memory = model.encode(histories);
+  const Memory memory = options_.form == "cross" ? model.encode(histories) : model.summarize(histories);
   const std::int64_t automatic = std::max<std::int64_t>(request.k, kAutomaticBeam);
   const std::int64_t width = options_.search == "exact" ? 0 : options_.beam > 0 ? std::max(options_.beam, request.k) : automatic;
   const Filter filter(*trie_, request);
@@ -132,7 +132,7 @@ Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const 
 std::vector<float> GenerativeDecoder::score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
                                             std::span<const std::int32_t> items) {
   const NoTape no_tape;
-  const Memory memory = model.encode(histories);
+  const Memory memory = options_.form == "cross" ? model.encode(histories) : model.summarize(histories);
   const Search search(*table_, *trie_);
   const auto decoding = form_->decode(model, memory);
   std::int64_t longest = 1;
