@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "framework/checkpoint/json.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/data_source.h"
 #include "plugins/synthetic/picture.h"
@@ -39,8 +40,6 @@ struct Options : WorldOptions {
   }
 };
 
-std::string json(const std::string& text) { return '"' + text + '"'; }  // made words hold nothing to escape
-
 class SyntheticSource : public DataSource {
  public:
   explicit SyntheticSource(Options options) : options_(std::move(options)) {}
@@ -50,7 +49,7 @@ class SyntheticSource : public DataSource {
     Dataset data;
     data.name = "synthetic";
     describe_items(world, data.items);
-    if (!options_.images.empty()) write_images(world, options_.images, &data.items, context);
+    if (!options_.images.empty()) write_images(world, data.items, context);
     std::int64_t users = options_.users;
     if (!options_.write.empty()) {
       write_files(world, context);
@@ -62,8 +61,6 @@ class SyntheticSource : public DataSource {
   }
 
  private:
-  static std::string image_name(std::int32_t item) { return str(item + 1, ".png"); }
-
   void describe_items(const World& world, Items& items) const {
     const auto n = static_cast<std::size_t>(options_.items);
     items.ids.resize(n);
@@ -86,19 +83,21 @@ class SyntheticSource : public DataSource {
     });
   }
 
+  std::string image_path(std::int32_t item) const { return str(options_.images, "/", item + 1, ".png"); }
+
   // Field "image": the path of an item's picture, empty where it has none.
-  void write_images(const World& world, const std::string& folder, Items* items, FitContext& context) const {
-    make_folder(folder);
-    if (items != nullptr) items->fields["image"].resize(static_cast<std::size_t>(options_.items));
+  void write_images(const World& world, Items& items, FitContext& context) const {
+    make_folder(options_.images);
+    auto& field = items.fields["image"];
+    field.resize(static_cast<std::size_t>(options_.items));
     parallel_rows(options_.items, 256, [&](std::int64_t begin, std::int64_t end) {
       for (auto item = static_cast<std::int32_t>(begin); item < end; ++item) {
         if (world.lacks(item, "synthetic/no_image")) continue;
-        const std::string path = folder + "/" + image_name(item);
-        write_picture(world, item, options_.image_size, path);
-        if (items != nullptr) items->fields["image"][static_cast<std::size_t>(item)] = path;
+        field[static_cast<std::size_t>(item)] = image_path(item);
+        write_picture(world, item, options_.image_size, image_path(item));
       }
     });
-    context.say(str(folder, ": images of ", options_.image_size, " x ", options_.image_size, " pixels"));
+    context.say(str(options_.images, ": images of ", options_.image_size, " x ", options_.image_size, " pixels"));
   }
 
   // Calls take(tile, user, events, items that were likelier than the last) for blocks of users in parallel, and
@@ -161,7 +160,6 @@ class SyntheticSource : public DataSource {
 
   void write_files(const World& world, FitContext& context) const {
     make_folder(options_.write);
-    write_images(world, options_.write + "/images", nullptr, context);
     std::ofstream items = open(options_.write + "/items.jsonl");
     for (std::int32_t item = 0; item < options_.items; ++item) items << item_line(world, item);
     close(items, options_.write + "/items.jsonl");
@@ -189,10 +187,11 @@ class SyntheticSource : public DataSource {
     std::string line = str("{\"id\": ", item + 1);
     if (!world.lacks(item, "synthetic/no_text")) {
       const ItemText text = describe(world, item);
-      line += str(", \"title\": ", json(text.title), ", \"category\": ", json(text.category),
-                  ", \"brand\": ", json(text.brand), ", \"description\": ", json(text.description));
+      line += str(", \"title\": ", json_text(text.title), ", \"category\": ", json_text(text.category),
+                  ", \"brand\": ", json_text(text.brand), ", \"description\": ", json_text(text.description));
     }
-    if (!world.lacks(item, "synthetic/no_image")) line += str(", \"image\": ", json("images/" + image_name(item)));
+    if (!options_.images.empty() && !world.lacks(item, "synthetic/no_image"))
+      line += str(", \"image\": ", json_text(image_path(item)));
     return line + "}\n";
   }
 
