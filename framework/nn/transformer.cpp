@@ -222,12 +222,13 @@ Tensor Transformer::extend(const Tensor& x, std::span<const std::int32_t> row, s
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
     const Tensor qkv = blocks_[l]->qkv(y);
     const Tensor query = slice_columns(qkv, 0, inner);
-    Tensor key = slice_columns(qkv, inner, 2 * inner).reshape({count, fresh * inner});
-    Tensor value = slice_columns(qkv, 2 * inner, 3 * inner).reshape({count, fresh * inner});
-    if (previous) {
-      key = concat_columns({gather_rows(previous->key[l], parent), key});
-      value = concat_columns({gather_rows(previous->value[l], parent), value});
-    }
+    // The newest keys and values of a part of qkv, behind those of the continuation that each goes on from.
+    const auto grown = [&](int part, const std::vector<Tensor>* old) {
+      if (old && fresh == 1) return grow_columns((*old)[l], parent, qkv, part * inner, (part + 1) * inner);
+      const Tensor newest = slice_columns(qkv, part * inner, (part + 1) * inner).reshape({count, fresh * inner});
+      return old ? concat_columns({gather_rows((*old)[l], parent), newest}) : newest;
+    };
+    const Tensor key = grown(1, previous ? &previous->key : nullptr), value = grown(2, previous ? &previous->value : nullptr);
     branches.key[l] = key;
     branches.value[l] = value;
     const auto attend = [&](const Tensor& q, int own) {
