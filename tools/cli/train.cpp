@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <filesystem>
 #include <iostream>
 
@@ -37,6 +39,13 @@ Manifest manifest_of(const Pipeline& pipeline) {
   m.config = pipeline.config().toml();
   m.effective = pipeline.effective();
   return m;
+}
+
+// Largest resident size of the process so far, in MiB.
+long peak_memory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss / 1024;
 }
 
 void prepare_folder(const Plan& plan) {
@@ -82,7 +91,7 @@ int train(Session& session, const Config& config, const Plan& plan) {
   Trainer trainer(pipeline->model(), pipeline->head(), pipeline->data(), pipeline->train_options, pipeline->evaluate_options,
                   static_cast<std::uint64_t>(pipeline->run.seed), plan.folder, manifest.identity);
   const TrainResult result = trainer.run(plan.resume, context);
-  session.say(str("training: ", result.reason, " (", result.steps, " steps, ", static_cast<int>(result.seconds + 0.5), " s)"));
+  session.say(str("training: ", result.reason, " (", result.steps, " steps, ", static_cast<int>(result.seconds + 0.5), " s, peak memory ", peak_memory(), " MiB)"));
   if (result.interrupted) throw Stopped("stopped; go on with the same command and --resume");
 
   pipeline->save_model(plan.folder);
