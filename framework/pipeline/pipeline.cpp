@@ -90,6 +90,7 @@ void Pipeline::check_neighbours(std::vector<std::string>& problems) const {
 std::string Pipeline::name() const { return config_.text("name", "unnamed"); }
 
 void Pipeline::load_data(Rejects& rejects, FitContext& context) {
+  context.rejects = &rejects;  // featurizers go on counting there: it must live as long as the context
   data_ = source_->load(rejects, context);
   if (config_.has("data.files")) {
     const Section files = config_.section("data.files");

@@ -42,7 +42,7 @@ class TESSERA_API Pipeline {
   TrainOptions train_options;
   EvaluateOptions evaluate_options;
 
-  void load_data(Rejects& rejects, FitContext& context);
+  void load_data(Rejects& rejects, FitContext& context);  // context.rejects becomes &rejects
   void tokenize(FitContext& context);
   void load_tokenizer(const std::string& folder);         // tokenizer.safetensors and codes of save_tokenizer()
   void save_tokenizer(const std::string& folder) const;   // tokenizer.safetensors, codes.npy, <dataset>.index.json
