@@ -12,9 +12,9 @@ class TESSERA_API Embedding : public Module {
  public:
   Embedding(std::int64_t rows, std::int64_t width, Initializer table);
   ~Embedding() override;
-  Tensor operator()(std::span<const std::int32_t> ids);                                         // (n) -> (n, width)
-  Tensor sum(std::span<const std::int32_t> ids, int levels, double factor = 1.0);               // (n, levels) -> (n, width)
-  Tensor all() { return table_(); }                                                             // (rows, width)
+  Tensor operator()(std::span<const std::int32_t> ids);                            // (n) -> (n, width)
+  Tensor sum(std::span<const std::int32_t> ids, int levels, double factor = 1.0);  // (n, levels) -> (n, width)
+  Tensor all() { return table_(); }                                                // (rows, width)
 
  private:
   Parameter& table_;

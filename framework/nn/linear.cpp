@@ -12,9 +12,7 @@ Linear::Linear(std::int64_t in, std::int64_t out, bool bias, Initializer weight)
 
 Linear::~Linear() = default;
 
-Tensor Linear::operator()(const Tensor& x, Activation activation) {
-  return linear(x, weight_(), bias(), activation);
-}
+Tensor Linear::operator()(const Tensor& x, Activation activation) { return linear(x, weight_(), bias(), activation); }
 
 FeedForward::FeedForward(std::int64_t width, std::int64_t hidden, Activation activation, bool bias, Initializer weight)
     : up_(width, hidden, bias, weight), down_(hidden, width, bias, weight), activation_(activation) {
@@ -25,7 +23,8 @@ FeedForward::FeedForward(std::int64_t width, std::int64_t hidden, Activation act
 FeedForward::~FeedForward() = default;
 
 Tensor FeedForward::operator()(const Tensor& x, double hidden_dropout) {
-  if (hidden_dropout == 0.0) return feed_forward(x, up_.weight_(), up_.bias(), down_.weight_(), down_.bias(), activation_);
+  if (hidden_dropout == 0.0)
+    return feed_forward(x, up_.weight_(), up_.bias(), down_.weight_(), down_.bias(), activation_);
   return down_(dropout(up_(x, activation_), hidden_dropout));
 }
 

@@ -24,7 +24,8 @@ class TESSERA_API Linear : public Module {
 // Two Linears with an activation between them: the position-wise network of a Transformer block.
 class TESSERA_API FeedForward : public Module {
  public:
-  FeedForward(std::int64_t width, std::int64_t hidden, Activation activation, bool bias = true, Initializer weight = {});
+  FeedForward(std::int64_t width, std::int64_t hidden, Activation activation, bool bias = true,
+              Initializer weight = {});
   ~FeedForward() override;
   Tensor operator()(const Tensor& x, double hidden_dropout = 0.0);  // (..., width) -> (..., width)
 

@@ -59,12 +59,14 @@ inline Histories row_of(const Histories& all, std::size_t b) {
 inline TrainBatch batch_of(const Histories& whole, BatchForm form) {
   TrainBatch batch;
   for (std::int64_t b = 0; b < whole.rows(); ++b) {
-    const std::int64_t begin = whole.offset[static_cast<std::size_t>(b)], end = whole.offset[static_cast<std::size_t>(b) + 1];
+    const std::int64_t begin = whole.offset[static_cast<std::size_t>(b)],
+                       end = whole.offset[static_cast<std::size_t>(b) + 1];
     batch.histories.user.push_back(whole.user[static_cast<std::size_t>(b)]);
     const bool keeps_last = form == BatchForm::every_position_last_included;
     for (std::int64_t i = begin; i < end - (keeps_last ? 0 : 1); ++i) {
       batch.histories.item.push_back(whole.item[static_cast<std::size_t>(i)]);
-      if (form != BatchForm::one_target) batch.target.push_back(i + 1 < end ? whole.item[static_cast<std::size_t>(i) + 1] : -1);
+      if (form != BatchForm::one_target)
+        batch.target.push_back(i + 1 < end ? whole.item[static_cast<std::size_t>(i) + 1] : -1);
     }
     if (form == BatchForm::one_target) batch.target.push_back(whole.item[static_cast<std::size_t>(end) - 1]);
     batch.histories.offset.push_back(batch.histories.size());
@@ -95,7 +97,8 @@ struct Pair {
     data.interactions.item = {0};
     data.interactions.part = {Part::train};
     data.interactions.offset = {0, 1};
-    catalog = std::make_unique<Catalog>(std::move(tokens), policy, std::vector<std::int64_t>(static_cast<std::size_t>(items), 1));
+    catalog = std::make_unique<Catalog>(std::move(tokens), policy,
+                                        std::vector<std::int64_t>(static_cast<std::size_t>(items), 1));
     model = registry.create<Model>(Section::parse("model", model_options));
     head = registry.create<Head>(Section::parse("head", head_options));
     const BuildContext context{data, *catalog, 1};
@@ -128,7 +131,8 @@ struct Pair {
       for (auto& [name, parameter] : parameters()) {
         if (!parameter->gradient) continue;
         AdamWTensor& one = state[parameter];
-        if (!one.first) one.first = Tensor::zeros(parameter->value.shape()), one.second = Tensor::zeros(parameter->value.shape());
+        if (!one.first)
+          one.first = Tensor::zeros(parameter->value.shape()), one.second = Tensor::zeros(parameter->value.shape());
         one.value = parameter->value;
         one.gradient = parameter->gradient;
         all.push_back(one);
@@ -147,7 +151,9 @@ inline double largest_difference(const Tensor& a, const Tensor& b) {
   const Tensor x = a.to(DType::f64), y = b.to(DType::f64);
   check(x.numel() == y.numel(), "compared: ", x.shape().text(), " with ", y.shape().text());
   double most = 0.0;
-  for (std::int64_t i = 0; i < x.numel(); ++i) most = std::max(most, std::abs(x.values<double>()[static_cast<std::size_t>(i)] - y.values<double>()[static_cast<std::size_t>(i)]));
+  for (std::int64_t i = 0; i < x.numel(); ++i)
+    most = std::max(most, std::abs(x.values<double>()[static_cast<std::size_t>(i)] -
+                                   y.values<double>()[static_cast<std::size_t>(i)]));
   return most;
 }
 

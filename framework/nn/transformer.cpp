@@ -82,7 +82,8 @@ Transformer::Transformer(const TransformerOptions& options) : options_(options) 
     add_module("blocks." + std::to_string(l), *blocks_.back());
   }
   if (options.buckets > 0)
-    relative_bias_ = &add_parameter("relative_bias", {options.buckets, options.heads}, normal(options.deviation), false);
+    relative_bias_ =
+        &add_parameter("relative_bias", {options.buckets, options.heads}, normal(options.deviation), false);
   if (options.final_norm) {
     final_norm_ = std::make_unique<Norm>(options.width, options.norm, options.bias);
     add_module("norm", *final_norm_);
@@ -101,12 +102,14 @@ AttentionOptions Transformer::attention_options(bool already_rotated) {
   return options;
 }
 
-std::pair<Tensor, Tensor> Transformer::before_last(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache) {
+std::pair<Tensor, Tensor> Transformer::before_last(const Tensor& x, std::span<const std::int64_t> offset,
+                                                   TransformerCache* cache) {
   const AttentionOptions options = attention_options(false);
   Tensor y = x, qkv;
   if (cache) cache->offset.assign(offset.begin(), offset.end());
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
-    if (l > 0) y = blocks_[l - 1]->feed_forward(blocks_[l - 1]->after_attention(y, self_attention(qkv, offset, options)));
+    if (l > 0)
+      y = blocks_[l - 1]->feed_forward(blocks_[l - 1]->after_attention(y, self_attention(qkv, offset, options)));
     qkv = blocks_[l]->qkv(y);
     if (cache) cache->qkv.push_back(qkv.detach());
   }
@@ -133,8 +136,9 @@ Tensor Transformer::last_states(const Tensor& x, std::span<const std::int64_t> o
   }
   const int inner = options_.inner();
   const Tensor query = gather_rows(slice_columns(qkv, 0, inner), rows);
-  const Tensor attended = attention(query, slice_columns(qkv, inner, 2 * inner), slice_columns(qkv, 2 * inner, 3 * inner), queries,
-                                    offset, attention_options(false));
+  const Tensor attended =
+      attention(query, slice_columns(qkv, inner, 2 * inner), slice_columns(qkv, 2 * inner, 3 * inner), queries, offset,
+                attention_options(false));
   TransformerBlock& last = *blocks_.back();
   return gather_rows(finish(last.feed_forward(last.after_attention(gather_rows(y, rows), attended))), place);
 }
@@ -200,17 +204,20 @@ void Transformer::remember(const Tensor& memory, std::span<const std::int64_t> m
 }
 
 Tensor Transformer::extend(const Tensor& x, std::span<const std::int32_t> row, std::span<const std::int32_t> parent,
-                           TransformerCache& cache, const TransformerBranches* previous, TransformerBranches& branches) {
+                           TransformerCache& cache, const TransformerBranches* previous,
+                           TransformerBranches& branches) {
   cut_keys(cache);
   const auto count = static_cast<std::int64_t>(row.size());
   const std::int64_t fresh = count > 0 ? x.rows() / count : 0;
   const int inner = options_.inner(), before = previous ? previous->rows : 0;
   check(fresh * count == x.rows(), "transformer: ", x.rows(), " rows for ", count, " continuations");
-  check(!previous || parent.size() == row.size(), "transformer: ", parent.size(), " parents for ", count, " continuations");
+  check(!previous || parent.size() == row.size(), "transformer: ", parent.size(), " parents for ", count,
+        " continuations");
   const AttentionOptions options = attention_options(false);
   std::vector<std::int64_t> by_row(cache.memory_offset.size(), 0);
   if (options_.cross) {
-    check(std::is_sorted(row.begin(), row.end()), "transformer: continuations over a memory must be in order of its rows");
+    check(std::is_sorted(row.begin(), row.end()),
+          "transformer: continuations over a memory must be in order of its rows");
     for (const std::int32_t r : row) by_row[static_cast<std::size_t>(r) + 1] += fresh;
     for (std::size_t b = 1; b < by_row.size(); ++b) by_row[b] += by_row[b - 1];
   }
@@ -228,13 +235,17 @@ Tensor Transformer::extend(const Tensor& x, std::span<const std::int32_t> row, s
       const Tensor newest = slice_columns(qkv, part * inner, (part + 1) * inner).reshape({count, fresh * inner});
       return old ? concat_columns({gather_rows((*old)[l], parent), newest}) : newest;
     };
-    const Tensor key = grown(1, previous ? &previous->key : nullptr), value = grown(2, previous ? &previous->value : nullptr);
+    const Tensor key = grown(1, previous ? &previous->key : nullptr),
+                 value = grown(2, previous ? &previous->value : nullptr);
     branches.key[l] = key;
     branches.value[l] = value;
     const auto attend = [&](const Tensor& q, int own) {
       const Shape rows{count * own, inner};
-      const auto newest = [&](const Tensor& all) { return (own < branches.rows ? slice_columns(all, 0, own * inner) : all).reshape(rows); };
-      return extend_attention(q, newest(key), newest(value), own, cache.key[l], cache.value[l], cache.offset, row, options);
+      const auto newest = [&](const Tensor& all) {
+        return (own < branches.rows ? slice_columns(all, 0, own * inner) : all).reshape(rows);
+      };
+      return extend_attention(q, newest(key), newest(value), own, cache.key[l], cache.value[l], cache.offset, row,
+                              options);
     };
     Tensor attended;
     if (before == 0 || fresh == 1) {
@@ -242,7 +253,8 @@ Tensor Transformer::extend(const Tensor& x, std::span<const std::int32_t> row, s
     } else {  // several rows behind older ones: one row of each continuation at a time
       std::vector<Tensor> parts;
       const Tensor by_branch = query.reshape({count, fresh * inner});
-      for (int j = 0; j < fresh; ++j) parts.push_back(attend(slice_columns(by_branch, j * inner, (j + 1) * inner), before + j + 1));
+      for (int j = 0; j < fresh; ++j)
+        parts.push_back(attend(slice_columns(by_branch, j * inner, (j + 1) * inner), before + j + 1));
       attended = concat_columns(parts).reshape({count * fresh, inner});
     }
     y = blocks_[l]->after_attention(y, attended);

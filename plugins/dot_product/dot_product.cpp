@@ -32,7 +32,8 @@ struct Options {
     v("tower", tower, "an item's vector: sum or mean of its token embeddings", {"sum", "mean"});
     v("loss", loss, "softmax over all items; sampled_softmax; bce; bpr", {"softmax", "sampled_softmax", "bce", "bpr"});
     v("negatives", negatives, "bce, bpr: negatives a target; sampled_softmax: negatives a batch", 1, 1000000);
-    v("negative_sampling", negative_sampling, "negatives alike, or by popularity ^ popularity_power", {"uniform", "popularity"});
+    v("negative_sampling", negative_sampling, "negatives alike, or by popularity ^ popularity_power",
+      {"uniform", "popularity"});
     v("popularity_power", popularity_power, "power of the training count", 0.0, 2.0);
     v("label_smoothing", label_smoothing, "softmax losses: share of the target spread over all", 0.0, 0.9);
     v("normalize", normalize, "cosine instead of inner product");
@@ -82,7 +83,8 @@ class DotProduct final : public Head {
   Tensor side(const Tensor& x) const { return options_.normalize ? l2_normalize(x) : x; }
   Tensor queries(const Tensor& states) const;
   Pairs vectors(Model& model, const Histories& histories);
-  Tensor sampled_softmax(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all, Random& random);
+  Tensor sampled_softmax(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all,
+                         Random& random);
   Tensor pairwise(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all, Random& random);
   Tensor items_at(const Tensor& all, std::span<const std::int32_t> items);
 
@@ -97,10 +99,13 @@ class DotProduct final : public Head {
 DotProduct::DotProduct(const Options& options, const Section& section) : options_(options), section_(section) {
   const bool softmax = options.loss == "softmax" || options.loss == "sampled_softmax";
   if (!softmax && options.label_smoothing > 0.0)
-    section.fail("label_smoothing", str("label_smoothing belongs to the softmax losses, but loss = \"", options.loss, "\"; remove one of them"));
+    section.fail("label_smoothing", str("label_smoothing belongs to the softmax losses, but loss = \"", options.loss,
+                                        "\"; remove one of them"));
   for (const char* key : {"negatives", "negative_sampling", "popularity_power"})
     if (options.loss == "softmax" && section.has(key))
-      section.fail(key, str(key, " has no meaning with loss = \"softmax\", which sees all items; remove it, or take loss = \"sampled_softmax\""));
+      section.fail(key, str(key,
+                            " has no meaning with loss = \"softmax\", which sees all items; remove it, or take loss = "
+                            "\"sampled_softmax\""));
 }
 
 HeadSpec DotProduct::spec(const ModelSpec& model) const {
@@ -119,8 +124,7 @@ void DotProduct::build(const BuildContext& context, const ModelSpec& model) {
   if (options_.loss == "softmax") return;
   if (options_.negative_sampling == "popularity")
     negatives_ = std::make_unique<Negatives>(train_counts(context.data), options_.popularity_power);
-  else
-    negatives_ = std::make_unique<Negatives>(context.catalog.items());
+  else negatives_ = std::make_unique<Negatives>(context.catalog.items());
 }
 
 Tensor DotProduct::queries(const Tensor& states) const {
@@ -167,36 +171,43 @@ Tensor DotProduct::loss(Model& model, const TrainBatch& batch) {
                                             : pairwise(h, positive, targets, all, random);
 }
 
-// Negatives are shared by the batch; scores are corrected by their log probability, and a negative that is the target itself
-// does not count (Jean et al. 2015).
-Tensor DotProduct::sampled_softmax(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all, Random& random) {
+// Negatives are shared by the batch; scores are corrected by their log probability, and a negative that is the target
+// itself does not count (Jean et al. 2015).
+Tensor DotProduct::sampled_softmax(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all,
+                                   Random& random) {
   const std::int64_t rows = h.rows(), drawn = options_.negatives;
   const std::vector<std::int32_t> negative = negatives_->draw(drawn, random);
   std::vector<float> hits(static_cast<std::size_t>(rows * drawn)), own(static_cast<std::size_t>(rows));
   std::vector<float> correction(negative.size());
-  for (std::size_t j = 0; j < negative.size(); ++j) correction[j] = static_cast<float>(-negatives_->log_probability(negative[j]));
+  for (std::size_t j = 0; j < negative.size(); ++j)
+    correction[j] = static_cast<float>(-negatives_->log_probability(negative[j]));
   for (std::size_t i = 0; i < own.size(); ++i) {
     own[i] = static_cast<float>(-negatives_->log_probability(targets.item[i]));
     for (std::size_t j = 0; j < negative.size(); ++j)
       hits[i * negative.size() + j] = negative[j] == targets.item[i] ? -1e30f : correction[j];
   }
   const DType type = h.dtype();
-  const Tensor scores = add(matmul(h, items_at(all, negative), false, true), Tensor::from(hits, {rows, drawn}).to(type));
+  const Tensor scores =
+      add(matmul(h, items_at(all, negative), false, true), Tensor::from(hits, {rows, drawn}).to(type));
   const Tensor first = add(positive, Tensor::from(own, {rows}).to(type)).reshape({rows, 1});
   const std::vector<std::int32_t> target(own.size(), 0);
   return cross_entropy(concat_columns({first, scores}), target, options_.label_smoothing);
 }
 
-// bce: positives against 1 and negatives against 0, each side its mean; bpr: every positive against each of its negatives.
-Tensor DotProduct::pairwise(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all, Random& random) {
+// bce: positives against 1 and negatives against 0, each side its mean; bpr: every positive against each of its
+// negatives.
+Tensor DotProduct::pairwise(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all,
+                            Random& random) {
   const auto each = static_cast<std::size_t>(options_.negatives);
-  const std::vector<std::int32_t> negative = negatives_->draw(static_cast<std::int64_t>(targets.item.size() * each), random);
+  const std::vector<std::int32_t> negative =
+      negatives_->draw(static_cast<std::int64_t>(targets.item.size() * each), random);
   std::vector<std::int32_t> repeat(negative.size());
   for (std::size_t i = 0; i < repeat.size(); ++i) repeat[i] = static_cast<std::int32_t>(i / each);
   const Tensor against = row_dot(each == 1 ? h : gather_rows(h, repeat), items_at(all, negative));
   if (options_.loss == "bpr") {
     const auto rows = static_cast<std::int64_t>(repeat.size());
-    return bpr(each == 1 ? positive : gather_rows(positive.reshape({positive.numel(), 1}), repeat).reshape({rows}), against);
+    return bpr(each == 1 ? positive : gather_rows(positive.reshape({positive.numel(), 1}), repeat).reshape({rows}),
+               against);
   }
   return add(bce_with_logits(positive, std::vector<float>(targets.item.size(), 1.0f)),
              bce_with_logits(against, std::vector<float>(negative.size(), 0.0f)));
@@ -205,7 +216,8 @@ Tensor DotProduct::pairwise(const Tensor& h, const Tensor& positive, const Targe
 Ranking DotProduct::rank(Model& model, const Histories& histories, const RankRequest& request) {
   const NoTape no_tape;
   const Pairs pairs = vectors(model, histories);
-  TopK best = topk_inner_product(pairs.users, pairs.items, request.k, request.excluded_offset, request.excluded, request.allowed);
+  TopK best = topk_inner_product(pairs.users, pairs.items, request.k, request.excluded_offset, request.excluded,
+                                 request.allowed);
   Ranking ranking;
   ranking.k = request.k;
   ranking.item = std::move(best.index);
@@ -224,10 +236,13 @@ std::vector<float> DotProduct::score(Model& model, const Histories& histories, s
   return {dots.values<float>().begin(), dots.values<float>().end()};
 }
 
-std::unique_ptr<Head> make(const Options& options, const Section& section) { return std::make_unique<DotProduct>(options, section); }
+std::unique_ptr<Head> make(const Options& options, const Section& section) {
+  return std::make_unique<DotProduct>(options, section);
+}
 
 void register_components(Registry& registry) {
-  registry.add<Head, Options>("dot_product", "inner product of the user's state and an item tower: softmax, sampled softmax, BCE, BPR", make);
+  registry.add<Head, Options>(
+      "dot_product", "inner product of the user's state and an item tower: softmax, sampled softmax, BCE, BPR", make);
 }
 
 }  // namespace

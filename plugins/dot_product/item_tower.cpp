@@ -37,7 +37,9 @@ Tensor ItemTower::vectors(std::span<const std::int32_t> items) {
   const auto levels = static_cast<std::size_t>(levels_);
   std::vector<std::int32_t> tokens(items.size() * levels, -1);
   for (std::size_t i = 0; i < items.size(); ++i)
-    if (items[i] >= 0) std::copy_n(tokens_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(items[i]) * levels), levels, tokens.begin() + static_cast<std::ptrdiff_t>(i * levels));
+    if (items[i] >= 0)
+      std::copy_n(tokens_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(items[i]) * levels), levels,
+                  tokens.begin() + static_cast<std::ptrdiff_t>(i * levels));
   return combine(tokens);
 }
 

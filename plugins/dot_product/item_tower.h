@@ -9,8 +9,8 @@
 
 namespace tessera {
 
-// An item's vector: the sum or the mean of the embeddings of its tokens. With one token an item, in item order, this is the
-// plain table of items, and all() is the parameter itself: input and output are tied without a copy.
+// An item's vector: the sum or the mean of the embeddings of its tokens. With one token an item, in item order, this is
+// the plain table of items, and all() is the parameter itself: input and output are tied without a copy.
 class ItemTower final : public Module, public ItemVectorSource {
  public:
   ItemTower(const Catalog& catalog, int width, bool mean, double deviation);

@@ -12,7 +12,8 @@ namespace tessera {
 class Negatives {
  public:
   explicit Negatives(std::int64_t items) : items_(items) {}
-  Negatives(std::span<const std::int64_t> popularity, double power);  // an item that was never chosen counts as chosen once
+  Negatives(std::span<const std::int64_t> popularity,
+            double power);  // an item that was never chosen counts as chosen once
   std::vector<std::int32_t> draw(std::int64_t count, Random& random) const;
   double log_probability(std::int32_t item) const;
 

@@ -6,17 +6,20 @@
 namespace tessera {
 namespace {
 
-using testing::Pair;
 using testing::batch_of;
 using testing::histories_of_lengths;
+using testing::Pair;
 using testing::random_tokens;
 
 Registry& plugins() { return testing::registry(TESSERA_BINARY_DIR "/lib/tessera/plugins"); }
 
-const std::string kModel = "plugin = \"flat_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nffn = 32\nmax_items = 9\ndeviation = 0.2\n";
+const std::string kModel =
+    "plugin = \"flat_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nffn = 32\nmax_items = 9\ndeviation = 0.2\n";
 const std::string kHead = "plugin = \"dot_product\"\n";
 
-Ranking rank(Pair& pair, const Histories& histories, const RankRequest& request) { return pair.head->rank(*pair.model, histories, request); }
+Ranking rank(Pair& pair, const Histories& histories, const RankRequest& request) {
+  return pair.head->rank(*pair.model, histories, request);
+}
 
 // A model of the graph, with vectors of its own for users and the tower's for items.
 class Lookup final : public Model {
@@ -39,7 +42,8 @@ class Lookup final : public Model {
 
 TEST(DotProduct, RankAgreesWithScoreAndObeysFilters) {
   for (const char* tower : {"sum", "mean"}) {
-    Pair pair(plugins(), random_tokens(40, 3, 5), kModel, kHead + "normalize = true\ntemperature = 0.5\ntower = \"" + tower + "\"");
+    Pair pair(plugins(), random_tokens(40, 3, 5), kModel,
+              kHead + "normalize = true\ntemperature = 0.5\ntower = \"" + tower + "\"");
     const Histories histories = histories_of_lengths({4, 0, 7}, 40);
     RankRequest request;
     request.k = 40;
@@ -77,7 +81,7 @@ TEST(DotProduct, TheMeanCountsPresentTokensAlone) {
   const std::vector<std::int32_t> items{0, 1, -1};
   const Tensor a = mean.head->item_tower()->vectors(items), b = sum.head->item_tower()->vectors(items);
   for (std::size_t d = 0; d < 16; ++d) {
-    EXPECT_EQ(a.values<float>()[d], b.values<float>()[d]);                    // one token
+    EXPECT_EQ(a.values<float>()[d], b.values<float>()[d]);                        // one token
     EXPECT_NEAR(2 * a.values<float>()[16 + d], b.values<float>()[16 + d], 1e-6);  // two
     EXPECT_EQ(a.values<float>()[32 + d], 0.0f);
   }
@@ -97,7 +101,8 @@ TEST(DotProduct, EveryLossLearnsAToyTask) {
     for (std::int32_t i = 0; i < 8; ++i) whole.item.push_back((b + i) % 12);
     whole.offset.push_back(whole.size());
   }
-  for (const char* loss : {"loss = \"softmax\"", "loss = \"sampled_softmax\"\nnegatives = 6", "loss = \"sampled_softmax\"\nnegatives = 6\nnegative_sampling = \"popularity\"",
+  for (const char* loss : {"loss = \"softmax\"", "loss = \"sampled_softmax\"\nnegatives = 6",
+                           "loss = \"sampled_softmax\"\nnegatives = 6\nnegative_sampling = \"popularity\"",
                            "loss = \"bce\"\nnegatives = 4", "loss = \"bpr\"\nnegatives = 4"}) {
     Pair pair(plugins(), random_tokens(12, 1, 12), kModel, kHead + loss);
     pair.train(batch_of(whole, pair.form()), 150, 0.02);
@@ -136,8 +141,10 @@ TEST(DotProduct, OptionsThatDoNotFitTheLossAreNamed) {
   const auto made = [](const std::string& options) {
     return message_of([&] { plugins().create<Head>(Section::parse("head", kHead + options)); });
   };
-  EXPECT_NE(made("negatives = 4").find("negatives has no meaning with loss = \"softmax\""), std::string::npos) << made("negatives = 4");
-  EXPECT_NE(made("loss = \"bpr\"\nlabel_smoothing = 0.1").find("label_smoothing belongs to the softmax losses"), std::string::npos);
+  EXPECT_NE(made("negatives = 4").find("negatives has no meaning with loss = \"softmax\""), std::string::npos)
+      << made("negatives = 4");
+  EXPECT_NE(made("loss = \"bpr\"\nlabel_smoothing = 0.1").find("label_smoothing belongs to the softmax losses"),
+            std::string::npos);
 }
 
 }  // namespace tessera

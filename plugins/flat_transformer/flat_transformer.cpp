@@ -16,7 +16,7 @@ namespace {
 
 struct FlatCache final : Memory::Cache {
   TransformerCache rows;
-  std::vector<std::int32_t> items;         // what was read, jagged:
+  std::vector<std::int32_t> items;  // what was read, jagged:
   std::vector<std::int64_t> offset{0};
 };
 
@@ -33,7 +33,8 @@ FlatCache& cache_of(const Memory& memory, const char* call) {
 }
 
 // Positions of items' rows: r rows an item, the first item of row b being number start[b].
-std::vector<std::int32_t> positions_of(std::span<const std::int64_t> offset, std::span<const std::int64_t> start, int r) {
+std::vector<std::int32_t> positions_of(std::span<const std::int64_t> offset, std::span<const std::int64_t> start,
+                                       int r) {
   std::vector<std::int32_t> position;
   position.reserve(static_cast<std::size_t>(offset.back() * r));
   for (std::size_t b = 0; b + 1 < offset.size(); ++b) {
@@ -58,7 +59,8 @@ Kept newest(const Histories& histories, std::int64_t limit) {
   Kept kept;
   kept.place.reserve(histories.item.size());
   for (std::int64_t b = 0; b < histories.rows(); ++b) {
-    const std::int64_t begin = histories.offset[static_cast<std::size_t>(b)], end = histories.offset[static_cast<std::size_t>(b) + 1];
+    const std::int64_t begin = histories.offset[static_cast<std::size_t>(b)],
+                       end = histories.offset[static_cast<std::size_t>(b) + 1];
     const std::int64_t from = limit > 0 ? std::max(begin, end - limit) : begin;
     for (std::int64_t i = begin; i < end; ++i) {
       kept.place.push_back(i < from ? -1 : static_cast<std::int32_t>(kept.items.size()));
@@ -129,13 +131,15 @@ Memory FlatTransformer::read(const Histories& histories, bool all_states) {
   return memory;
 }
 
-std::unique_ptr<Extension> FlatTransformer::extend(const Memory& memory, const Candidates& candidates, const Extension* previous) {
+std::unique_ptr<Extension> FlatTransformer::extend(const Memory& memory, const Candidates& candidates,
+                                                   const Extension* previous) {
   FlatCache& cache = cache_of(memory, "extend()");
   check(reads_tokens(), "flat_transformer: extend() continues flattened tokens; set input = \"tokens\"");
   const auto* before = previous ? &dynamic_cast<const FlatExtension&>(*previous).branches : nullptr;
   const int fresh = candidates.tokens;
-  check(candidates.code.size() == candidates.row.size() * static_cast<std::size_t>(fresh), "flat_transformer: ",
-        candidates.code.size(), " codes for ", candidates.row.size(), " candidates of ", fresh, " tokens");
+  check(candidates.code.size() == candidates.row.size() * static_cast<std::size_t>(fresh),
+        "flat_transformer: ", candidates.code.size(), " codes for ", candidates.row.size(), " candidates of ", fresh,
+        " tokens");
   std::vector<std::int32_t> tokens(candidates.code.size()), position(positions_ ? candidates.code.size() : 0);
   for (std::size_t c = 0; c < candidates.row.size(); ++c) {
     const auto row = static_cast<std::size_t>(candidates.row[c]);
@@ -150,7 +154,8 @@ std::unique_ptr<Extension> FlatTransformer::extend(const Memory& memory, const C
   Tensor x = (*tokens_)(tokens);
   if (options_.scale_input) x = scale(x, std::sqrt(static_cast<double>(options_.width)));
   auto extension = std::make_unique<FlatExtension>();
-  extension->states = transformer_->extend(place(x, position), candidates.row, candidates.parent, cache.rows, before, extension->branches);
+  extension->states = transformer_->extend(place(x, position), candidates.row, candidates.parent, cache.rows, before,
+                                           extension->branches);
   return extension;
 }
 
@@ -169,7 +174,8 @@ void FlatTransformer::append(Memory& memory, const Histories& news) {
     both.item.insert(both.item.end(), news.item.begin() + news.offset[b], news.item.begin() + news.offset[b + 1]);
     both.offset.push_back(static_cast<std::int64_t>(both.item.size()));
     overflows = overflows || (options_.max_items > 0 && both.offset[b + 1] - both.offset[b] > options_.max_items);
-    for (std::int64_t i = old.offset[b] * rows; i < old.offset[b + 1] * rows; ++i) order.push_back(static_cast<std::int32_t>(i));
+    for (std::int64_t i = old.offset[b] * rows; i < old.offset[b + 1] * rows; ++i)
+      order.push_back(static_cast<std::int32_t>(i));
     for (std::int64_t i = news.offset[b] * rows; i < news.offset[b + 1] * rows; ++i)
       order.push_back(static_cast<std::int32_t>(old.offset.back() * rows + i));
   }
@@ -179,7 +185,8 @@ void FlatTransformer::append(Memory& memory, const Histories& news) {
     memory = encode(both);
     return;
   }
-  check(static_cast<bool>(memory.states), "flat_transformer: append() needs the memory of encode(); summarize() leaves the states out");
+  check(static_cast<bool>(memory.states),
+        "flat_transformer: append() needs the memory of encode(); summarize() leaves the states out");
   const Tensor x = item_inputs(news.item, news.offset, start);
   const Tensor states = transformer_->append(x, times(news.offset, rows), old.rows);
   memory.states = gather_rows(concat_rows({memory.states, states}), order);
@@ -188,7 +195,8 @@ void FlatTransformer::append(Memory& memory, const Histories& news) {
   memory.offset = times(both.offset, rows);
   memory.item_row.clear();
   if (rows > 1)
-    for (std::size_t i = 0; i < both.item.size(); ++i) memory.item_row.push_back(static_cast<std::int32_t>((i + 1) * rows - 1));
+    for (std::size_t i = 0; i < both.item.size(); ++i)
+      memory.item_row.push_back(static_cast<std::int32_t>((i + 1) * rows - 1));
   memory.summary = summary_of(memory);
 }
 

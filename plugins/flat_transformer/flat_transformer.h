@@ -24,7 +24,8 @@ struct FlatTransformerOptions {
   template <class V>
   void describe(V& v) {
     v("input", input, "items: one position an item; tokens: one position a token", {"items", "tokens"});
-    v("item_input", item_input, "items: tower, the head's item vectors; tokens, the sum of the item's token embeddings", {"tower", "tokens"});
+    v("item_input", item_input, "items: tower, the head's item vectors; tokens, the sum of the item's token embeddings",
+      {"tower", "tokens"});
     v("causal", causal, "a position sees its past alone (every position trains); false: bidirectional");
     v("width", width, "width of the states", 1, 8192);
     v("layers", layers, "blocks", 1, 128);
@@ -35,11 +36,13 @@ struct FlatTransformerOptions {
     v("norm", norm, "layer norm or RMS norm, before each part", {"layer", "rms"});
     v("final_norm", final_norm, "a norm after the last block");
     v("bias", bias, "biases in linear layers and layer norms");
-    v("positions", positions, "learned table, rotary, relative bias (T5), or none", {"learned", "rope", "relative", "none"});
+    v("positions", positions, "learned table, rotary, relative bias (T5), or none",
+      {"learned", "rope", "relative", "none"});
     v("rope_base", rope_base, "rope: longest wavelength / 2 pi", 1.0, 1e9);
     v("buckets", buckets, "relative: distances told apart", 4, 1024);
     v("max_distance", max_distance, "relative: distances beyond share a bucket", 4, 1000000);
-    v("max_items", max_items, "longest history read, newest kept; 0: any length (not with learned positions)", 0, 100000);
+    v("max_items", max_items, "longest history read, newest kept; 0: any length (not with learned positions)", 0,
+      100000);
     v("scale_input", scale_input, "multiply the input vectors by sqrt(width)");
     v("embedding_dropout", embedding_dropout, "drop probability on the input", 0.0, 0.95);
     v("dropout", dropout, "drop probability on each residual branch", 0.0, 0.95);
@@ -55,7 +58,8 @@ class FlatTransformer : public Model {
   void build(const BuildContext& context, ItemVectorSource* tower) override;
   Memory encode(const Histories& histories) override { return read(histories, true); }
   Memory summarize(const Histories& histories) override { return read(histories, !options_.causal); }
-  std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates, const Extension* previous) override;
+  std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates,
+                                    const Extension* previous) override;
   void append(Memory& memory, const Histories& news) override;
 
  private:

@@ -32,7 +32,8 @@ std::unique_ptr<Model> make(const FlatTransformerOptions& options, const Section
 }
 
 void register_components(Registry& registry) {
-  registry.add<Model, FlatTransformerOptions>("flat_transformer", "Transformer over items or flattened tokens, causal or bidirectional", make);
+  registry.add<Model, FlatTransformerOptions>(
+      "flat_transformer", "Transformer over items or flattened tokens, causal or bidirectional", make);
 }
 
 }  // namespace
@@ -41,11 +42,14 @@ FlatTransformer::FlatTransformer(const FlatTransformerOptions& options, const Se
     : options_(options), section_(section) {
   const int head = options.head_width > 0 ? options.head_width : options.width / options.heads;
   if (options.head_width == 0 && options.width % options.heads != 0)
-    section.fail("heads", str("heads = ", options.heads, " does not divide width = ", options.width, "; change one, or give head_width"));
+    section.fail("heads", str("heads = ", options.heads, " does not divide width = ", options.width,
+                              "; change one, or give head_width"));
   if (options.positions == "rope" && head % 2 != 0)
     section.fail("positions", str("positions = \"rope\" turns pairs, but a head has width ", head, "; make it even"));
   if (options.positions == "learned" && options.max_items == 0)
-    section.fail("max_items", "max_items = 0 (any length) does not go with learned positions; give a length, or take positions = \"rope\"");
+    section.fail(
+        "max_items",
+        "max_items = 0 (any length) does not go with learned positions; give a length, or take positions = \"rope\"");
 }
 
 ModelSpec FlatTransformer::spec() const {
@@ -65,10 +69,13 @@ void FlatTransformer::build(const BuildContext& context, ItemVectorSource* tower
   const Initializer table = normal(options_.deviation);
   if (spec().wants_item_vectors) {
     if (!tower)
-      section_.fail("item_input", "model flat_transformer with item_input = \"tower\" reads item vectors, but the head has no item tower; "
-                                  "take item_input = \"tokens\" or a head with a tower (dot_product)");
+      section_.fail(
+          "item_input",
+          "model flat_transformer with item_input = \"tower\" reads item vectors, but the head has no item tower; "
+          "take item_input = \"tokens\" or a head with a tower (dot_product)");
     if (tower->width() != options_.width)
-      section_.fail("width", str("width = ", options_.width, ", but the head's item vectors have width ", tower->width(), "; make them equal"));
+      section_.fail("width", str("width = ", options_.width, ", but the head's item vectors have width ",
+                                 tower->width(), "; make them equal"));
     tower_ = tower;
   } else {
     tokens_ = std::make_unique<Embedding>(catalog_->tokens(), options_.width, table);
@@ -85,4 +92,5 @@ void FlatTransformer::build(const BuildContext& context, ItemVectorSource* tower
 
 }  // namespace tessera
 
-TESSERA_PLUGIN("0.1.0", "A Transformer over the history: one position an item, or the flattened tokens", tessera::register_components);
+TESSERA_PLUGIN("0.1.0", "A Transformer over the history: one position an item, or the flattened tokens",
+               tessera::register_components);

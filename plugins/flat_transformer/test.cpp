@@ -8,16 +8,17 @@
 namespace tessera {
 namespace {
 
-using testing::Pair;
 using testing::batch_of;
 using testing::histories_of_lengths;
 using testing::largest_difference;
+using testing::Pair;
 using testing::random_tokens;
 using testing::row_of;
 
 Registry& plugins() { return testing::registry(TESSERA_BINARY_DIR "/lib/tessera/plugins"); }
 
-const std::string kSmall = "plugin = \"flat_transformer\"\nwidth = 16\nlayers = 2\nheads = 2\nffn = 24\nmax_items = 9\ndeviation = 0.3\n";
+const std::string kSmall =
+    "plugin = \"flat_transformer\"\nwidth = 16\nlayers = 2\nheads = 2\nffn = 24\nmax_items = 9\ndeviation = 0.3\n";
 
 struct Variant {
   std::string name, model, head;
@@ -26,12 +27,17 @@ const std::string kDot = "plugin = \"dot_product\"";
 const std::string kContinue = "plugin = \"generative_decoder\"\nform = \"continue\"";
 const Variant kCausal[] = {
     {"items, learned positions", kSmall, kDot},
-    {"items, rope, RMS norm", kSmall + "positions = \"rope\"\nnorm = \"rms\"\nbias = false\nactivation = \"silu\"", kDot},
-    {"items as token sums, relative", kSmall + "item_input = \"tokens\"\npositions = \"relative\"\nbuckets = 8\nmax_distance = 20\nscale_input = true", kDot},
-    {"items without positions", kSmall + "positions = \"none\"\nhead_width = 6\nfinal_norm = false\nactivation = \"relu\"", kDot},
+    {"items, rope, RMS norm", kSmall + "positions = \"rope\"\nnorm = \"rms\"\nbias = false\nactivation = \"silu\"",
+     kDot},
+    {"items as token sums, relative",
+     kSmall + "item_input = \"tokens\"\npositions = \"relative\"\nbuckets = 8\nmax_distance = 20\nscale_input = true",
+     kDot},
+    {"items without positions",
+     kSmall + "positions = \"none\"\nhead_width = 6\nfinal_norm = false\nactivation = \"relu\"", kDot},
     {"tokens, learned positions", kSmall + "input = \"tokens\"", kContinue},
     {"tokens, rope", kSmall + "input = \"tokens\"\npositions = \"rope\"\nscale_input = true", kContinue},
-    {"tokens, relative", kSmall + "input = \"tokens\"\npositions = \"relative\"\nbuckets = 8\nmax_distance = 20", kContinue},
+    {"tokens, relative", kSmall + "input = \"tokens\"\npositions = \"relative\"\nbuckets = 8\nmax_distance = 20",
+     kContinue},
 };
 
 }  // namespace
@@ -44,8 +50,14 @@ TEST(FlatTransformer, RaggedRowsEqualRowsAlone) {
     ASSERT_EQ(together.summary.rows(), 5) << v.name;
     for (std::size_t b = 0; b < 5; ++b) {
       const Memory alone = pair.model->encode(row_of(all, b));
-      EXPECT_LT(largest_difference(together.states.row_range(together.offset[b], together.offset[b + 1]), alone.states), 1e-5) << v.name;
-      EXPECT_LT(largest_difference(together.summary.row_range(static_cast<std::int64_t>(b), static_cast<std::int64_t>(b) + 1), alone.summary), 1e-5) << v.name;
+      EXPECT_LT(largest_difference(together.states.row_range(together.offset[b], together.offset[b + 1]), alone.states),
+                1e-5)
+          << v.name;
+      EXPECT_LT(
+          largest_difference(together.summary.row_range(static_cast<std::int64_t>(b), static_cast<std::int64_t>(b) + 1),
+                             alone.summary),
+          1e-5)
+          << v.name;
     }
     for (const float x : together.summary.row_range(3, 4).values<float>()) EXPECT_EQ(x, 0.0f);
   }
@@ -153,7 +165,8 @@ TEST(FlatTransformer, ExtendingEqualsEncodingTheLongerHistory) {
       for (const int which : {1, 0}) {
         rest.row.push_back(b);
         rest.parent.push_back(2 * b + which);
-        for (int l = 1; l < 3; ++l) rest.code.push_back(pair.catalog->codes_of(next[which])[static_cast<std::size_t>(l)]);
+        for (int l = 1; l < 3; ++l)
+          rest.code.push_back(pair.catalog->codes_of(next[which])[static_cast<std::size_t>(l)]);
       }
     const auto two = pair.model->extend(memory, rest, one.get());
     ASSERT_EQ(two->states.rows(), 12) << v.name;
@@ -162,12 +175,17 @@ TEST(FlatTransformer, ExtendingEqualsEncodingTheLongerHistory) {
         Histories longer = row_of(all, b);
         longer.item.push_back(next[which]);
         longer.offset = {0, static_cast<std::int64_t>(longer.item.size())};
-        const TrainingScope reads_one_more(1, 1);  // as in training: the target's own tokens may stand behind a full history
+        const TrainingScope reads_one_more(
+            1, 1);  // as in training: the target's own tokens may stand behind a full history
         const Memory full = pair.model->encode(longer);
         const std::int64_t rows = full.states.rows(), c = static_cast<std::int64_t>(2 * b);
-        EXPECT_LT(largest_difference(one->states.row_range(c + which, c + which + 1), full.states.row_range(rows - 3, rows - 2)), 1e-5) << v.name;
+        EXPECT_LT(largest_difference(one->states.row_range(c + which, c + which + 1),
+                                     full.states.row_range(rows - 3, rows - 2)),
+                  1e-5)
+            << v.name;
         const std::int64_t at = 2 * (c + 1 - which);
-        EXPECT_LT(largest_difference(two->states.row_range(at, at + 2), full.states.row_range(rows - 2, rows)), 1e-5) << v.name;
+        EXPECT_LT(largest_difference(two->states.row_range(at, at + 2), full.states.row_range(rows - 2, rows)), 1e-5)
+            << v.name;
       }
   }
 }
@@ -185,22 +203,30 @@ TEST(FlatTransformer, TheSameBitsForAnyNumberOfThreads) {
         const Tensor gradient = parameters[p].second->gradient.clone();
         for (auto& [name, parameter] : parameters) parameter->gradient = Tensor();
         return gradient;
-      })) << v.name << " " << parameters[p].first;
+      })) << v.name
+          << " " << parameters[p].first;
   }
 }
 
 // The whole path, f64: the gradient along a random direction against central differences.
 TEST(FlatTransformerGrad, WholeModelInDoublePrecision) {
   const std::string light = "plugin = \"generative_decoder\"\nffn = 12\ndeviation = 0.3";
-  const std::string cross = "plugin = \"generative_decoder\"\nform = \"cross\"\nffn = 12\nlayers = 1\ndeviation = 0.3\nnorm = \"rms\"\npositions = \"relative\"";
+  const std::string cross =
+      "plugin = \"generative_decoder\"\nform = \"cross\"\nffn = 12\nlayers = 1\ndeviation = 0.3\nnorm = "
+      "\"rms\"\npositions = \"relative\"";
   std::vector<Variant> all(std::begin(kCausal), std::end(kCausal));
-  for (const char* loss : {"sampled_softmax", "bce", "bpr"}) all.push_back({loss, kSmall, kDot + "\nnormalize = true\nnegatives = 3\nloss = \"" + loss + "\""});
+  for (const char* loss : {"sampled_softmax", "bce", "bpr"})
+    all.push_back({loss, kSmall, kDot + "\nnormalize = true\nnegatives = 3\nloss = \"" + loss + "\""});
   all.push_back({"light", kSmall, light});
-  all.push_back({"light, cosine, one vocabulary, untied", kSmall, light + "\nnormalize = true\ntemperature = 0.3\nvocabulary = \"shared\"\ntie = false\nlabel_smoothing = 0.1"});
-  all.push_back({"light, legal codes, vectors of prefixes", kSmall,
-                 light + "\nlegal = true\nnormalize = true\ntemperature = 0.3\ninput_prefixes = [2, 3]\noutput_prefixes = [2]"});
+  all.push_back(
+      {"light, cosine, one vocabulary, untied", kSmall,
+       light + "\nnormalize = true\ntemperature = 0.3\nvocabulary = \"shared\"\ntie = false\nlabel_smoothing = 0.1"});
+  all.push_back(
+      {"light, legal codes, vectors of prefixes", kSmall,
+       light + "\nlegal = true\nnormalize = true\ntemperature = 0.3\ninput_prefixes = [2, 3]\noutput_prefixes = [2]"});
   all.push_back({"cross", kSmall + "causal = false\nitem_input = \"tokens\"", cross});
-  all.push_back({"cross over tokens", kSmall + "causal = false\ninput = \"tokens\"\nnorm = \"rms\"\npositions = \"relative\"", cross});
+  all.push_back({"cross over tokens",
+                 kSmall + "causal = false\ninput = \"tokens\"\nnorm = \"rms\"\npositions = \"relative\"", cross});
   for (const Variant& v : all) {
     Pair pair(plugins(), random_tokens(12, 3, 3), v.model, v.head);
     const auto parameters = pair.parameters();
@@ -221,9 +247,11 @@ TEST(FlatTransformerGrad, WholeModelInDoublePrecision) {
       fill_normal(direction, 0.0, 1.0, 5, ++stream);
       const Tensor kept = parameter->value.clone();
       double analytic = 0.0;
-      for (std::size_t i = 0; i < direction.values<double>().size(); ++i) analytic += direction.values<double>()[i] * parameter->gradient.values<double>()[i];
+      for (std::size_t i = 0; i < direction.values<double>().size(); ++i)
+        analytic += direction.values<double>()[i] * parameter->gradient.values<double>()[i];
       const auto moved = [&](double step) {
-        for (std::size_t i = 0; i < direction.values<double>().size(); ++i) parameter->value.values<double>()[i] = kept.values<double>()[i] + step * direction.values<double>()[i];
+        for (std::size_t i = 0; i < direction.values<double>().size(); ++i)
+          parameter->value.values<double>()[i] = kept.values<double>()[i] + step * direction.values<double>()[i];
         return loss().item();
       };
       const double numeric = (moved(1e-6) - moved(-1e-6)) / 2e-6;
@@ -237,11 +265,17 @@ TEST(FlatTransformer, WrongOptionsAndNeighboursAreNamed) {
   const auto built = [](const std::string& model, const std::string& head) {
     return message_of([&] { Pair(plugins(), random_tokens(12, 3, 3), model, head); });
   };
-  EXPECT_NE(built(kSmall + "causal = true\npositions = \"rope\"\nhead_width = 5", kDot).find("make it even"), std::string::npos);
-  EXPECT_NE(built("plugin = \"flat_transformer\"\nwidth = 10\nheads = 4", kDot).find("heads = 4 does not divide width = 10"), std::string::npos);
-  EXPECT_NE(built("plugin = \"flat_transformer\"\nmax_items = 0", kDot).find("does not go with learned positions"), std::string::npos);
-  EXPECT_NE(built(kSmall, kContinue).find("has one state an item, not one a token"), std::string::npos) << built(kSmall, kContinue);
-  EXPECT_NE(built(kSmall + "input = \"tokens\"\ncausal = false", kContinue).find("it is bidirectional"), std::string::npos);
+  EXPECT_NE(built(kSmall + "causal = true\npositions = \"rope\"\nhead_width = 5", kDot).find("make it even"),
+            std::string::npos);
+  EXPECT_NE(
+      built("plugin = \"flat_transformer\"\nwidth = 10\nheads = 4", kDot).find("heads = 4 does not divide width = 10"),
+      std::string::npos);
+  EXPECT_NE(built("plugin = \"flat_transformer\"\nmax_items = 0", kDot).find("does not go with learned positions"),
+            std::string::npos);
+  EXPECT_NE(built(kSmall, kContinue).find("has one state an item, not one a token"), std::string::npos)
+      << built(kSmall, kContinue);
+  EXPECT_NE(built(kSmall + "input = \"tokens\"\ncausal = false", kContinue).find("it is bidirectional"),
+            std::string::npos);
 }
 
 }  // namespace tessera

@@ -39,7 +39,8 @@ CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions&
     nodes_.push_back(node);
     for (int l = 0; l < catalog.levels(); ++l) {
       nodes_.push_back(node = trie.child(node, catalog.codes_of(item)[static_cast<std::size_t>(l)]));
-      node_class_[static_cast<std::size_t>(l) + 1][static_cast<std::size_t>(node - first_node_[static_cast<std::size_t>(l) + 1])] = token(item, l);
+      node_class_[static_cast<std::size_t>(l) + 1]
+                 [static_cast<std::size_t>(node - first_node_[static_cast<std::size_t>(l) + 1])] = token(item, l);
     }
   }
   const Initializer table = normal(options.deviation);
@@ -51,10 +52,13 @@ CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions&
   read_ = add_table("codes", offset_.back());
   if (!options.tie) write_ = add_table("output", offset_.back());
   for (const std::int64_t depth : options.input_prefixes)
-    input_nodes_[static_cast<int>(depth)] = add_table(str("input_prefixes.", depth), trie.nodes_at(static_cast<int>(depth)));
+    input_nodes_[static_cast<int>(depth)] =
+        add_table(str("input_prefixes.", depth), trie.nodes_at(static_cast<int>(depth)));
   for (const std::int64_t depth : options.output_prefixes)
-    output_nodes_[static_cast<int>(depth)] = add_table(str("output_prefixes.", depth), trie.nodes_at(static_cast<int>(depth)));
-  if (options.output_bias && !options.normalize) bias_ = &add_parameter("output.bias", {offset_.back()}, constant(0.0), false);
+    output_nodes_[static_cast<int>(depth)] =
+        add_table(str("output_prefixes.", depth), trie.nodes_at(static_cast<int>(depth)));
+  if (options.output_bias && !options.normalize)
+    bias_ = &add_parameter("output.bias", {offset_.back()}, constant(0.0), false);
   if (options.form == "cross") start_ = &add_parameter("start", {1, width}, table);
 }
 
@@ -69,7 +73,8 @@ Tensor CodeTable::item_vectors(std::span<const std::int32_t> items, bool trainin
   const auto levels = static_cast<std::size_t>(this->levels());
   std::vector<std::int32_t> tokens(items.size() * levels, -1);
   for (std::size_t i = 0; i < items.size(); ++i)
-    for (std::size_t l = 0; items[i] >= 0 && l < levels; ++l) tokens[i * levels + l] = token(items[i], static_cast<int>(l));
+    for (std::size_t l = 0; items[i] >= 0 && l < levels; ++l)
+      tokens[i * levels + l] = token(items[i], static_cast<int>(l));
   TrainingScope* scope = training ? TrainingScope::current() : nullptr;
   if (scope && options_.token_dropout > 0.0) {
     Random random(scope->seed(), scope->next_stream());
@@ -139,7 +144,8 @@ Tensor CodeTable::loss(int level, const Tensor& query, std::span<const std::int3
   if (options_.legal && !all_legal) return legal_loss(level, query, items);
   std::vector<std::int32_t> targets(items.size());
   for (std::size_t i = 0; i < items.size(); ++i) targets[i] = token(items[i], level) - first(level);
-  return linear_cross_entropy(queries(query), output_rows(level), output_bias(level), targets, options_.label_smoothing);
+  return linear_cross_entropy(queries(query), output_rows(level), output_bias(level), targets,
+                              options_.label_smoothing);
 }
 
 Tensor CodeTable::legal_loss(int level, const Tensor& query, std::span<const std::int32_t> items) {
@@ -163,7 +169,8 @@ Tensor CodeTable::legal_loss(int level, const Tensor& query, std::span<const std
     using T = decltype(type);
     for (std::size_t i = 0; i < items.size(); ++i) {
       T* row = mask.data<T>() + static_cast<std::int64_t>(i) * mask.columns();
-      for (const std::int32_t code : trie.children(node(items[i], level)).code) row[class_of(level, code) - first(level)] = T(0);
+      for (const std::int32_t code : trie.children(node(items[i], level)).code)
+        row[class_of(level, code) - first(level)] = T(0);
       targets[i] = token(items[i], level) - first(level);
     }
   });

@@ -20,16 +20,16 @@ class LevelScores {
  private:
   friend class CodeTable;
   bool legal_ = false;
-  Tensor logits_, normalizer_;       // (C, columns); (C), or empty where legal
+  Tensor logits_, normalizer_;  // (C, columns); (C), or empty where legal
   std::int64_t first_ = 0, absent_ = 0;
-  Tensor queries_, nodes_;           // where nodes have vectors of their own: (C, D), (nodes of the level, D)
+  Tensor queries_, nodes_;  // where nodes have vectors of their own: (C, D), (nodes of the level, D)
   std::int32_t first_node_ = 0;
 };
 
-// The codes of all levels: their vectors as they are read and as they are written, the loss and the scores of a level, and, as
-// an item tower, the sum of an item's code vectors. A level whose code may be absent has one class more, after its codes.
-// Prefixes of chosen lengths have vectors of their own, added to the item's (input_prefixes) or to the newest code's as it is
-// written (output_prefixes).
+// The codes of all levels: their vectors as they are read and as they are written, the loss and the scores of a level,
+// and, as an item tower, the sum of an item's code vectors. A level whose code may be absent has one class more, after
+// its codes. Prefixes of chosen lengths have vectors of their own, added to the item's (input_prefixes) or to the
+// newest code's as it is written (output_prefixes).
 class CodeTable final : public Module, public ItemVectorSource {
  public:
   CodeTable(const Catalog& catalog, int width, const GenerativeOptions& options);
@@ -45,7 +45,7 @@ class CodeTable final : public Module, public ItemVectorSource {
   Tensor start(std::int64_t rows);                                    // (rows, D): what stands before the first level
   // Scalar: mean of -log p(code of the item at this level | its codes before), query (n, D), items (n).
   Tensor loss(int level, const Tensor& query, std::span<const std::int32_t> items);
-  LevelScores scores(int level, const Tensor& query);                 // not recorded
+  LevelScores scores(int level, const Tensor& query);  // not recorded
 
  private:
   Tensor item_vectors(std::span<const std::int32_t> items, bool training);
@@ -59,19 +59,23 @@ class CodeTable final : public Module, public ItemVectorSource {
   int first(int level) const { return shared_ ? 0 : offset_[static_cast<std::size_t>(level)]; }
   int end(int level) const { return shared_ ? offset_.back() : offset_[static_cast<std::size_t>(level) + 1]; }
   std::int32_t class_of(int level, std::int32_t code) const;  // in the whole table
-  std::int32_t token(std::int32_t item, int level) const { return tokens_[static_cast<std::size_t>(item) * classes_.size() + static_cast<std::size_t>(level)]; }
-  std::int32_t node(std::int32_t item, int depth) const { return nodes_[static_cast<std::size_t>(item) * (classes_.size() + 1) + static_cast<std::size_t>(depth)]; }
+  std::int32_t token(std::int32_t item, int level) const {
+    return tokens_[static_cast<std::size_t>(item) * classes_.size() + static_cast<std::size_t>(level)];
+  }
+  std::int32_t node(std::int32_t item, int depth) const {
+    return nodes_[static_cast<std::size_t>(item) * (classes_.size() + 1) + static_cast<std::size_t>(depth)];
+  }
 
   const Catalog& catalog_;
   int width_;
   GenerativeOptions options_;
   bool shared_;
-  std::vector<int> classes_, offset_{0};   // (L), (L + 1)
-  std::vector<std::int32_t> tokens_;       // (I, L) classes in the whole table
-  std::vector<std::int32_t> nodes_;        // (I, L + 1) the prefixes of each item, by length
-  std::vector<std::int32_t> first_node_;   // (L + 2) first node of each depth, and the end
+  std::vector<int> classes_, offset_{0};               // (L), (L + 1)
+  std::vector<std::int32_t> tokens_;                   // (I, L) classes in the whole table
+  std::vector<std::int32_t> nodes_;                    // (I, L + 1) the prefixes of each item, by length
+  std::vector<std::int32_t> first_node_;               // (L + 2) first node of each depth, and the end
   std::vector<std::vector<std::int32_t>> node_class_;  // by depth: the class of each node's newest code
-  std::unique_ptr<Embedding> read_, write_;  // write_ is null where tied
+  std::unique_ptr<Embedding> read_, write_;            // write_ is null where tied
   std::map<int, std::unique_ptr<Embedding>> input_nodes_, output_nodes_;  // by depth
   Parameter* bias_ = nullptr;
   Parameter* start_ = nullptr;

@@ -6,8 +6,8 @@
 namespace tessera {
 namespace {
 
-// The causal model over flattened tokens is the decoder: the state of an item's last token asks for the first code of the next
-// item, whose own tokens stand right behind it and ask for the codes after.
+// The causal model over flattened tokens is the decoder: the state of an item's last token asks for the first code of
+// the next item, whose own tokens stand right behind it and ask for the codes after.
 class Continue final : public DecoderForm {
  public:
   Continue(CodeTable& table, const GenerativeOptions& options) : table_(table), options_(options) {}
@@ -36,7 +36,8 @@ class Continue final : public DecoderForm {
 
 class ContinueDecoding final : public Decoding {
  public:
-  ContinueDecoding(CodeTable& table, Model& model, const Memory& memory) : table_(table), model_(model), memory_(memory) {}
+  ContinueDecoding(CodeTable& table, Model& model, const Memory& memory)
+      : table_(table), model_(model), memory_(memory) {}
 
   LevelScores advance(const Step& step) override {
     if (step.level == 0) return table_.scores(0, gather_rows(memory_.summary, step.row));

@@ -29,7 +29,8 @@ TransformerOptions stack_options(const GenerativeOptions& o, int width) {
   return stack;
 }
 
-// A decoder of its own: a causal Transformer over [start, code 0, .., code L-2] that also attends to the memory's states.
+// A decoder of its own: a causal Transformer over [start, code 0, .., code L-2] that also attends to the memory's
+// states.
 class Cross final : public DecoderForm {
  public:
   Cross(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model)
@@ -48,7 +49,8 @@ class Cross final : public DecoderForm {
     // Row by row the inputs of all levels: (B, L*D) is (B*L, D).
     std::vector<Tensor> inputs{input(0, table_.start(rows))};
     for (int l = 1; l < levels; ++l) inputs.push_back(input(l, table_.read_items(l - 1, batch.target)));
-    const Tensor x = dropout(concat_columns(inputs).reshape({rows * levels, memory.states.columns()}), options_.dropout);
+    const Tensor x =
+        dropout(concat_columns(inputs).reshape({rows * levels, memory.states.columns()}), options_.dropout);
     std::vector<std::int64_t> offset(static_cast<std::size_t>(rows) + 1);
     for (std::size_t b = 0; b < offset.size(); ++b) offset[b] = static_cast<std::int64_t>(b) * levels;
     const Tensor states = decoder_(x, offset, dropout(memory.states, options_.state_dropout), memory.offset);
@@ -81,11 +83,14 @@ class Cross final : public DecoderForm {
 
 class CrossDecoding final : public Decoding {
  public:
-  CrossDecoding(Cross& form, const Memory& memory) : form_(form) { form.decoder().remember(memory.states, memory.offset, cache_); }
+  CrossDecoding(Cross& form, const Memory& memory) : form_(form) {
+    form.decoder().remember(memory.states, memory.offset, cache_);
+  }
 
   LevelScores advance(const Step& step) override {
     CodeTable& table = form_.table();
-    const Tensor vectors = step.level == 0 ? table.start(static_cast<std::int64_t>(step.row.size())) : table.read(step.level - 1, step.code);
+    const Tensor vectors = step.level == 0 ? table.start(static_cast<std::int64_t>(step.row.size()))
+                                           : table.read(step.level - 1, step.code);
     TransformerBranches next;
     const Tensor states = form_.decoder().extend(form_.input(step.level, vectors), step.row, step.parent, cache_,
                                                  step.level > 0 ? &branches_ : nullptr, next);
@@ -99,7 +104,9 @@ class CrossDecoding final : public Decoding {
   TransformerBranches branches_;
 };
 
-std::unique_ptr<Decoding> Cross::decode(Model&, const Memory& memory) { return std::make_unique<CrossDecoding>(*this, memory); }
+std::unique_ptr<Decoding> Cross::decode(Model&, const Memory& memory) {
+  return std::make_unique<CrossDecoding>(*this, memory);
+}
 
 }  // namespace
 

@@ -9,8 +9,7 @@ CountedTrie::CountedTrie(const Trie& trie, std::int64_t items)
   for (std::int32_t node = 0; node < trie.nodes(); ++node) {
     if (trie.item_of(node) >= 0) continue;
     const Trie::Children children = trie.children(node);
-    for (std::size_t c = 0; c < children.code.size(); ++c)
-      parent_[static_cast<std::size_t>(children.first) + c] = node;
+    for (std::size_t c = 0; c < children.code.size(); ++c) parent_[static_cast<std::size_t>(children.first) + c] = node;
   }
   leaves_ = leaves_allowed({});
 }
@@ -25,11 +24,13 @@ std::vector<std::int32_t> CountedTrie::leaves_allowed(std::span<const std::uint8
   return leaves;
 }
 
-Filter::Filter(const CountedTrie& trie, const RankRequest& request) : trie_(trie), request_(request), leaves_(trie.leaves()) {
+Filter::Filter(const CountedTrie& trie, const RankRequest& request)
+    : trie_(trie), request_(request), leaves_(trie.leaves()) {
   check(request.allowed.empty() || static_cast<std::int64_t>(request.allowed.size()) == trie.items(),
         "generative_decoder: the allowed mask has ", request.allowed.size(), " entries for ", trie.items(), " items");
   for (const std::int32_t item : request.excluded)
-    check(item >= 0 && item < trie.items(), "generative_decoder: excluded item ", item, ", expected 0 to ", trie.items() - 1);
+    check(item >= 0 && item < trie.items(), "generative_decoder: excluded item ", item, ", expected 0 to ",
+          trie.items() - 1);
   if (request.allowed.empty()) return;
   allowed_leaves_ = trie.leaves_allowed(request.allowed);
   leaves_ = allowed_leaves_;

@@ -16,7 +16,7 @@ class CountedTrie {
   const Trie& trie() const { return trie_; }
   std::int64_t items() const { return items_; }
   std::int32_t parent(std::int32_t node) const { return parent_[static_cast<std::size_t>(node)]; }  // -1 of the root
-  std::span<const std::int32_t> leaves() const { return leaves_; }  // (nodes)
+  std::span<const std::int32_t> leaves() const { return leaves_; }                                  // (nodes)
   // Items under each node that the mask allows.
   std::vector<std::int32_t> leaves_allowed(std::span<const std::uint8_t> allowed) const;
 
@@ -26,8 +26,9 @@ class CountedTrie {
   std::vector<std::int32_t> parent_, leaves_;
 };
 
-// Which nodes still lead to an item that a row may get. A prefix whose items are all excluded would hold a place in the beam
-// and give nothing, so it is never expanded; that is why a beam of width k or more always fills k answers where k items are left.
+// Which nodes still lead to an item that a row may get. A prefix whose items are all excluded would hold a place in the
+// beam and give nothing, so it is never expanded; that is why a beam of width k or more always fills k answers where k
+// items are left.
 class Filter {
  public:
   Filter(const CountedTrie& trie, const RankRequest& request);

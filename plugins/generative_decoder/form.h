@@ -10,8 +10,8 @@
 
 namespace tessera {
 
-// One level of a search: C prefixes, in order of their rows. parent (C): the prefix of the step before that each continues,
-// code (C): its newest code, of level - 1. At level 0 each row stands once, and parent and code are empty.
+// One level of a search: C prefixes, in order of their rows. parent (C): the prefix of the step before that each
+// continues, code (C): its newest code, of level - 1. At level 0 each row stands once, and parent and code are empty.
 struct Step {
   int level = 0;
   std::vector<std::int32_t> row, parent, code;

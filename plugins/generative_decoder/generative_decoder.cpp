@@ -13,10 +13,13 @@ constexpr std::int64_t kAutomaticBeam = 50;
 
 // What a model must offer for a form; empty where it does, else what it lacks and what to do.
 std::string misfit(const std::string& form, const ModelSpec& model) {
-  if (!model.reads_histories) return "it reads the interaction graph and has no states of a history; take the head dot_product";
+  if (!model.reads_histories)
+    return "it reads the interaction graph and has no states of a history; take the head dot_product";
   if (form != "continue") return "";
-  if (!model.causal) return "it is bidirectional, and only a causal model can go on; set causal = true in [model], or form = \"cross\"";
-  if (!model.token_states) return "it has one state an item, not one a token; set input = \"tokens\" in [model], or form = \"light\"";
+  if (!model.causal)
+    return "it is bidirectional, and only a causal model can go on; set causal = true in [model], or form = \"cross\"";
+  if (!model.token_states)
+    return "it has one state an item, not one a token; set input = \"tokens\" in [model], or form = \"light\"";
   if (!model.extends) return "it does not offer extend(); take form = \"light\" or \"cross\"";
   return "";
 }
@@ -49,22 +52,26 @@ class GenerativeDecoder final : public Head {
   std::unique_ptr<DecoderForm> form_;
 };
 
-GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Section& section) : options_(options), section_(section) {
+GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Section& section)
+    : options_(options), section_(section) {
   const auto only = [&](const char* key, std::initializer_list<const char*> forms) {
     const bool fits = std::find(forms.begin(), forms.end(), options.form) != forms.end();
     if (section.has(key) && !fits)
       section.fail(key, str(key, " has no meaning with form = \"", options.form, "\"; remove it"));
   };
-  for (const char* key : {"layers", "heads", "head_width", "norm", "bias", "positions", "buckets"}) only(key, {"cross"});
+  for (const char* key : {"layers", "heads", "head_width", "norm", "bias", "positions", "buckets"})
+    only(key, {"cross"});
   for (const char* key : {"ffn", "activation", "dropout", "token_dropout"}) only(key, {"light", "cross"});
   for (const char* key : {"tie", "input_prefixes"}) only(key, {"light", "cross"});
   if (options.legal && options.vocabulary == "shared")
     section.fail("legal", "legal = true looks at the codes of one level; it does not go with vocabulary = \"shared\"");
   if (options.legal && options.label_smoothing > 0.0)
-    section.fail("label_smoothing", "label_smoothing spreads over codes that legal = true leaves out; remove one of them");
+    section.fail("label_smoothing",
+                 "label_smoothing spreads over codes that legal = true leaves out; remove one of them");
   if (!options.legal && !options.output_prefixes.empty())
     section.fail("output_prefixes", "output_prefixes needs legal = true: only prefixes of items have vectors");
-  if (options.search == "exact" && section.has("beam")) section.fail("beam", "beam has no meaning with search = \"exact\"; remove one of them");
+  if (options.search == "exact" && section.has("beam"))
+    section.fail("beam", "beam has no meaning with search = \"exact\"; remove one of them");
   if (options.normalize && section.has("output_bias") && options.output_bias)
     section.fail("output_bias", "output_bias = true does not go with normalize = true; remove one of them");
 }
@@ -80,14 +87,18 @@ HeadSpec GenerativeDecoder::spec(const ModelSpec& model) const {
 void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& model) {
   const std::string lacks = misfit(options_.form, model);
   if (!lacks.empty())
-    section_.fail("form", str("head generative_decoder with form = \"", options_.form, "\" does not fit the model: ", lacks));
+    section_.fail("form",
+                  str("head generative_decoder with form = \"", options_.form, "\" does not fit the model: ", lacks));
   if (!context.catalog.unique())
-    section_.fail("", str("head generative_decoder needs unique identifiers, but the catalogue's policy '", name_of(context.catalog.policy()),
+    section_.fail("", str("head generative_decoder needs unique identifiers, but the catalogue's policy '",
+                          name_of(context.catalog.policy()),
                           "' leaves items with the same codes; take counter, popularity or repair"));
-  for (const auto& [key, lengths] : {std::pair("input_prefixes", &options_.input_prefixes), std::pair("output_prefixes", &options_.output_prefixes)})
+  for (const auto& [key, lengths] :
+       {std::pair("input_prefixes", &options_.input_prefixes), std::pair("output_prefixes", &options_.output_prefixes)})
     for (const std::int64_t length : *lengths)
       if (length > context.catalog.levels())
-        section_.fail(key, str(key, " names the length ", length, ", but identifiers have ", context.catalog.levels(), " codes"));
+        section_.fail(
+            key, str(key, " names the length ", length, ", but identifiers have ", context.catalog.levels(), " codes"));
   catalog_ = &context.catalog;
   table_ = std::make_unique<CodeTable>(context.catalog, model.width, options_);
   add_module("table", *table_);
@@ -100,7 +111,8 @@ void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& mode
 
 std::int64_t GenerativeDecoder::most_prefixes(std::int64_t width) const {
   std::int64_t most = 1;
-  for (int depth = 1; depth < catalog_->levels(); ++depth) most = std::max<std::int64_t>(most, trie_->trie().nodes_at(depth));
+  for (int depth = 1; depth < catalog_->levels(); ++depth)
+    most = std::max<std::int64_t>(most, trie_->trie().nodes_at(depth));
   return width > 0 ? std::min(width, most) : most;
 }
 
@@ -108,7 +120,9 @@ Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const 
   const NoTape no_tape;
   const Memory memory = options_.form == "cross" ? model.encode(histories) : model.summarize(histories);
   const std::int64_t automatic = std::max<std::int64_t>(request.k, kAutomaticBeam);
-  const std::int64_t width = options_.search == "exact" ? 0 : options_.beam > 0 ? std::max(options_.beam, request.k) : automatic;
+  const std::int64_t width = options_.search == "exact" ? 0
+                             : options_.beam > 0        ? std::max(options_.beam, request.k)
+                                                        : automatic;
   const Filter filter(*trie_, request);
   const Search search(*table_, *trie_);
   const auto decoding = form_->decode(model, memory);
@@ -121,7 +135,8 @@ Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const 
     const std::int64_t end = std::min(rows, first + together);
     const Search::Found found = search.best(*decoding, first, end, request, filter, width);
     for (std::int64_t b = first; b < end; ++b) {
-      const std::int64_t begin = found.offset[static_cast<std::size_t>(b - first)], count = found.offset[static_cast<std::size_t>(b - first) + 1] - begin;
+      const std::int64_t begin = found.offset[static_cast<std::size_t>(b - first)],
+                         count = found.offset[static_cast<std::size_t>(b - first) + 1] - begin;
       std::copy_n(found.item.begin() + begin, count, ranking.item.begin() + b * request.k);
       std::copy_n(found.score.begin() + begin, count, ranking.score.begin() + b * request.k);
     }
@@ -129,8 +144,8 @@ Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const 
   return ranking;
 }
 
-std::vector<float> GenerativeDecoder::score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
-                                            std::span<const std::int32_t> items) {
+std::vector<float> GenerativeDecoder::score(Model& model, const Histories& histories,
+                                            std::span<const std::int64_t> offset, std::span<const std::int32_t> items) {
   const NoTape no_tape;
   const Memory memory = options_.form == "cross" ? model.encode(histories) : model.summarize(histories);
   const Search search(*table_, *trie_);
@@ -151,7 +166,8 @@ std::unique_ptr<Head> make(const GenerativeOptions& options, const Section& sect
 }
 
 void register_components(Registry& registry) {
-  registry.add<Head, GenerativeOptions>("generative_decoder", "generates the codes of items under the trie: light, continue or cross", make);
+  registry.add<Head, GenerativeOptions>("generative_decoder",
+                                        "generates the codes of items under the trie: light, continue or cross", make);
 }
 
 }  // namespace
@@ -169,4 +185,5 @@ Targets every_target(const Memory& memory, const TrainBatch& batch) {
 
 }  // namespace tessera
 
-TESSERA_PLUGIN("0.1.0", "Generates the codes of items, level by level, under the prefix trie", tessera::register_components);
+TESSERA_PLUGIN("0.1.0", "Generates the codes of items, level by level, under the prefix trie",
+               tessera::register_components);

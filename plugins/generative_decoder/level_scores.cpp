@@ -27,7 +27,8 @@ void LevelScores::children(std::int32_t prefix, const Trie::Children& children, 
     const std::int64_t width = nodes_.columns();
     const float* q = queries_.data<float>() + prefix * width;
     const float* first = nodes_.data<float>() + (children.first - first_node_) * width;
-    for (std::size_t c = 0; c < count; ++c) out[c] = static_cast<double>(dot(q, first + static_cast<std::int64_t>(c) * width, width));
+    for (std::size_t c = 0; c < count; ++c)
+      out[c] = static_cast<double>(dot(q, first + static_cast<std::int64_t>(c) * width, width));
   } else {
     const float* row = logits_.data<float>() + prefix * logits_.columns();
     for (std::size_t c = 0; c < count; ++c)

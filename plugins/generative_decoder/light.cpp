@@ -68,7 +68,8 @@ class Light final : public DecoderForm {
     h = dropout(h, options_.state_dropout);
     Tensor before, total;
     for (int l = 0; l < table_.levels(); ++l) {
-      const Tensor query = levels_[static_cast<std::size_t>(l)]->query(levels_[static_cast<std::size_t>(l)]->state_part(h), before);
+      const Tensor query =
+          levels_[static_cast<std::size_t>(l)]->query(levels_[static_cast<std::size_t>(l)]->state_part(h), before);
       const Tensor part = table_.loss(l, query, items);
       total = total ? add(total, part) : part;
       if (l + 1 == table_.levels()) break;
@@ -107,7 +108,9 @@ class LightDecoding final : public Decoding {
   Tensor summary_, before_;  // (B, D), (C, D)
 };
 
-std::unique_ptr<Decoding> Light::decode(Model&, const Memory& memory) { return std::make_unique<LightDecoding>(*this, memory); }
+std::unique_ptr<Decoding> Light::decode(Model&, const Memory& memory) {
+  return std::make_unique<LightDecoding>(*this, memory);
+}
 
 }  // namespace
 

@@ -51,17 +51,21 @@ Level roots(std::int64_t rows, std::int32_t root) {
 
 }  // namespace
 
-std::int64_t Search::rows_together(std::int64_t prefixes) { return std::max<std::int64_t>(1, kPrefixesTogether / std::max<std::int64_t>(1, prefixes)); }
+std::int64_t Search::rows_together(std::int64_t prefixes) {
+  return std::max<std::int64_t>(1, kPrefixesTogether / std::max<std::int64_t>(1, prefixes));
+}
 
-Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request, const Filter& filter,
-                           std::int64_t width) const {
+Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request,
+                           const Filter& filter, std::int64_t width) const {
   const Trie& trie = trie_.trie();
   const int levels = table_.levels();
   Level now = roots(end - first, trie.root());
   for (int l = 0; l < levels; ++l) {
     const LevelScores scores = decoding.advance(now.step(l, first));
     const bool last = l + 1 == levels;
-    const auto keep = static_cast<std::size_t>(last ? request.k : width > 0 ? width : std::numeric_limits<std::int32_t>::max());
+    const auto keep = static_cast<std::size_t>(last        ? request.k
+                                               : width > 0 ? width
+                                                           : std::numeric_limits<std::int32_t>::max());
     Level next(end - first);
     parallel_for(end - first, [&](std::int64_t row) {
       const auto b = static_cast<std::size_t>(row);
@@ -108,8 +112,8 @@ Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t 
   return found;
 }
 
-std::vector<float> Search::score(Decoding& decoding, std::int64_t first, std::int64_t end, std::span<const std::int64_t> offset,
-                                 std::span<const std::int32_t> items) const {
+std::vector<float> Search::score(Decoding& decoding, std::int64_t first, std::int64_t end,
+                                 std::span<const std::int64_t> offset, std::span<const std::int32_t> items) const {
   const Trie& trie = trie_.trie();
   const int levels = table_.levels();
   // wanted[l][b]: the distinct prefixes of length l + 1 of the row's items, ascending.

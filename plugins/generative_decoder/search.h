@@ -10,9 +10,9 @@
 
 namespace tessera {
 
-// A search through the trie, level by level, for many rows at once. The prefixes of a row stand in the order of the trie's nodes,
-// whatever their scores, so a beam as wide as the catalogue computes exactly what score() computes.
-// Only legal children of a prefix are looked at, and log-probabilities are normalised before filters mask anything.
+// A search through the trie, level by level, for many rows at once. The prefixes of a row stand in the order of the
+// trie's nodes, whatever their scores, so a beam as wide as the catalogue computes exactly what score() computes. Only
+// legal children of a prefix are looked at, and log-probabilities are normalised before filters mask anything.
 class Search {
  public:
   Search(CodeTable& table, const CountedTrie& trie) : table_(table), trie_(trie) {}
@@ -25,11 +25,12 @@ class Search {
   // The k best items of rows first .. end of the memory, keeping `width` prefixes a level (0: all).
   Found best(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request, const Filter& filter,
              std::int64_t width) const;
-  // Log-likelihoods of given items, one number each: those of row b are items[offset[b] .. offset[b + 1]). Prefixes that items share
-  // are computed once.
-  std::vector<float> score(Decoding& decoding, std::int64_t first, std::int64_t end, std::span<const std::int64_t> offset,
-                           std::span<const std::int32_t> items) const;
-  // Rows to search together, so that at most some thousand prefixes are alive; `prefixes`: the most that a row can have.
+  // Log-likelihoods of given items, one number each: those of row b are items[offset[b] .. offset[b + 1]). Prefixes
+  // that items share are computed once.
+  std::vector<float> score(Decoding& decoding, std::int64_t first, std::int64_t end,
+                           std::span<const std::int64_t> offset, std::span<const std::int32_t> items) const;
+  // Rows to search together, so that at most some thousand prefixes are alive; `prefixes`: the most that a row can
+  // have.
   static std::int64_t rows_together(std::int64_t prefixes);
 
  private:

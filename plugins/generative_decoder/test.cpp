@@ -12,15 +12,16 @@
 namespace tessera {
 namespace {
 
-using testing::Pair;
 using testing::batch_of;
 using testing::histories_of_lengths;
+using testing::Pair;
 using testing::random_tokens;
 using testing::row_of;
 
 Registry& plugins() { return testing::registry(TESSERA_BINARY_DIR "/lib/tessera/plugins"); }
 
-const std::string kModel = "plugin = \"flat_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nffn = 32\nmax_items = 9\ndeviation = 0.3\n";
+const std::string kModel =
+    "plugin = \"flat_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nffn = 32\nmax_items = 9\ndeviation = 0.3\n";
 const std::string kHead = "plugin = \"generative_decoder\"\ndeviation = 0.3\n";
 
 struct Form {
@@ -30,15 +31,21 @@ const Form kForms[] = {
     {"light", kModel, kHead + "ffn = 24"},
     {"light on tokens, linear", kModel + "input = \"tokens\"", kHead},
     {"light, bidirectional", kModel + "causal = false", kHead + "normalize = true\ntemperature = 0.2"},
-    {"light, legal codes, vectors of prefixes", kModel, kHead + "legal = true\nnormalize = true\ntemperature = 0.2\ninput_prefixes = [2, 3]\noutput_prefixes = [2, 3]"},
+    {"light, legal codes, vectors of prefixes", kModel,
+     kHead + "legal = true\nnormalize = true\ntemperature = 0.2\ninput_prefixes = [2, 3]\noutput_prefixes = [2, 3]"},
     {"light, legal codes", kModel + "item_input = \"tokens\"", kHead + "legal = true\nffn = 24"},
-    {"continue", kModel + "input = \"tokens\"\npositions = \"rope\"", kHead + "form = \"continue\"\nvocabulary = \"shared\""},
+    {"continue", kModel + "input = \"tokens\"\npositions = \"rope\"",
+     kHead + "form = \"continue\"\nvocabulary = \"shared\""},
     {"continue, relative", kModel + "input = \"tokens\"\npositions = \"relative\"", kHead + "form = \"continue\""},
-    {"cross", kModel + "causal = false\ninput = \"tokens\"", kHead + "form = \"cross\"\nlayers = 2\nffn = 24\nnorm = \"rms\"\nbias = false\npositions = \"relative\"\nlegal = true\noutput_prefixes = [2]"},
+    {"cross", kModel + "causal = false\ninput = \"tokens\"",
+     kHead + "form = \"cross\"\nlayers = 2\nffn = 24\nnorm = \"rms\"\nbias = false\npositions = \"relative\"\nlegal = "
+             "true\noutput_prefixes = [2]"},
     {"cross on causal items", kModel, kHead + "form = \"cross\"\nlayers = 1\ntie = false"},
 };
 
-Ranking rank(Pair& pair, const Histories& histories, const RankRequest& request) { return pair.head->rank(*pair.model, histories, request); }
+Ranking rank(Pair& pair, const Histories& histories, const RankRequest& request) {
+  return pair.head->rank(*pair.model, histories, request);
+}
 
 std::vector<float> scores_of_all(Pair& pair, const Histories& histories, std::int32_t items) {
   std::vector<std::int64_t> offset{0};
@@ -66,7 +73,8 @@ TEST(GenerativeDecoder, ABeamAsWideAsTheCatalogueIsTheExactRanking) {
         std::vector<std::int32_t> expected(kItems);
         std::iota(expected.begin(), expected.end(), 0);
         const float* of = score.data() + b * kItems;
-        std::stable_sort(expected.begin(), expected.end(), [&](std::int32_t i, std::int32_t j) { return of[i] > of[j]; });
+        std::stable_sort(expected.begin(), expected.end(),
+                         [&](std::int32_t i, std::int32_t j) { return of[i] > of[j]; });
         int moved = 0;
         for (std::size_t j = 0; j < kItems; ++j) {
           const std::int32_t item = ranking.item[b * kItems + j];
@@ -100,7 +108,8 @@ TEST(GenerativeDecoder, LegalCodesLeaveNothingForTuplesThatAreNoItem) {
     if (form.head.find("legal") == std::string::npos) continue;
     Pair pair(plugins(), random_tokens(150, 3, 12), form.model, form.head);
     double sum = 0.0;
-    for (const float s : scores_of_all(pair, histories_of_lengths({4}, 150), 150)) sum += std::exp(static_cast<double>(s));
+    for (const float s : scores_of_all(pair, histories_of_lengths({4}, 150), 150))
+      sum += std::exp(static_cast<double>(s));
     EXPECT_NEAR(sum, 1.0, 1e-5) << form.name;
   }
 }
@@ -115,7 +124,8 @@ TEST(GenerativeDecoder, TheLossIsTheNegativeLogLikelihood) {
     std::vector<std::int32_t> next;
     std::vector<std::int64_t> offset{0};
     for (std::int64_t b = 0; b < whole.rows(); ++b) {
-      const std::int64_t begin = whole.offset[static_cast<std::size_t>(b)], end = whole.offset[static_cast<std::size_t>(b) + 1];
+      const std::int64_t begin = whole.offset[static_cast<std::size_t>(b)],
+                         end = whole.offset[static_cast<std::size_t>(b) + 1];
       for (std::int64_t i = pair.form() == BatchForm::one_target ? end - 1 : begin + 1; i < end; ++i) {
         pasts.user.push_back(-1);
         pasts.item.insert(pasts.item.end(), whole.item.begin() + begin, whole.item.begin() + i);
@@ -162,7 +172,9 @@ TEST(GenerativeDecoder, TheSameBitsForAnyNumberOfThreads) {
       tape.backward(pair.head->loss(*pair.model, batch));
       std::vector<float> all_gradients;
       for (auto& [name, parameter] : pair.parameters()) {
-        if (parameter->gradient) all_gradients.insert(all_gradients.end(), parameter->gradient.values<float>().begin(), parameter->gradient.values<float>().end());
+        if (parameter->gradient)
+          all_gradients.insert(all_gradients.end(), parameter->gradient.values<float>().begin(),
+                               parameter->gradient.values<float>().end());
         parameter->gradient = Tensor();
       }
       return Tensor::from(all_gradients, {static_cast<std::int64_t>(all_gradients.size())});
@@ -178,7 +190,8 @@ TEST(GenerativeDecoder, FiltersNeverStarveTheBeam) {
     const Histories all = histories_of_lengths({5, 9}, kItems);
     RankRequest request;
     request.k = 5;
-    // Row 0 may not get the 280 items that it would like best, some of them named twice; row 1 only what the mask allows.
+    // Row 0 may not get the 280 items that it would like best, some of them named twice; row 1 only what the mask
+    // allows.
     RankRequest every;
     every.k = kItems;
     Pair exact(plugins(), random_tokens(kItems, 3, 10), form.model, form.head + "\nsearch = \"exact\"");
@@ -205,7 +218,8 @@ TEST(GenerativeDecoder, FiltersNeverStarveTheBeam) {
     // Fewer left than k: the rest is -1.
     request.allowed.assign(kItems, 0);
     request.allowed[7] = 1;
-    const Ranking one = rank(pair, row_of(all, 1), {.k = 3, .excluded_offset = {}, .excluded = {}, .allowed = request.allowed});
+    const Ranking one =
+        rank(pair, row_of(all, 1), {.k = 3, .excluded_offset = {}, .excluded = {}, .allowed = request.allowed});
     EXPECT_EQ(one.item, (std::vector<std::int32_t>{7, -1, -1})) << form.name;
   }
 }
@@ -254,15 +268,19 @@ TEST(GenerativeDecoder, WrongNeighboursAndOptionsAreNamed) {
   const auto built = [](const std::string& model, const std::string& head, int levels = 3) {
     return message_of([&] { Pair(plugins(), random_tokens(12, levels, 12), model, head); });
   };
-  EXPECT_NE(built(kModel, kHead + "form = \"continue\"").find("has one state an item, not one a token"), std::string::npos);
+  EXPECT_NE(built(kModel, kHead + "form = \"continue\"").find("has one state an item, not one a token"),
+            std::string::npos);
   EXPECT_NE(built(kModel, kHead + "heads = 4").find("heads has no meaning with form = \"light\""), std::string::npos);
   EXPECT_NE(built(kModel, kHead + "search = \"exact\"\nbeam = 9").find("beam has no meaning"), std::string::npos);
-  EXPECT_NE(built(kModel, kHead + "output_prefixes = [2]").find("output_prefixes needs legal = true"), std::string::npos);
-  EXPECT_NE(built(kModel, kHead + "input_prefixes = [4]").find("names the length 4, but identifiers have 3 codes"), std::string::npos);
+  EXPECT_NE(built(kModel, kHead + "output_prefixes = [2]").find("output_prefixes needs legal = true"),
+            std::string::npos);
+  EXPECT_NE(built(kModel, kHead + "input_prefixes = [4]").find("names the length 4, but identifiers have 3 codes"),
+            std::string::npos);
   EXPECT_NE(built(kModel, kHead + "legal = true\nlabel_smoothing = 0.1").find("remove one of them"), std::string::npos);
   ItemTokens twins = random_tokens(4, 2, 3);
   std::copy_n(twins.codes.begin(), 2, twins.codes.begin() + 2);
-  EXPECT_NE(message_of([&] { Pair(plugins(), twins, kModel, kHead); }).find("needs unique identifiers"), std::string::npos);
+  EXPECT_NE(message_of([&] { Pair(plugins(), twins, kModel, kHead); }).find("needs unique identifiers"),
+            std::string::npos);
 }
 
 }  // namespace tessera

@@ -23,7 +23,8 @@ void compare(const std::string& name, const std::string& model, const std::strin
   const TensorFile golden = read_safetensors(TESSERA_SOURCE_DIR "/tests/golden/flat_transformer.safetensors");
   const auto& expected = golden.tensors;
   Histories whole;
-  whole.item.assign(expected.at("items").values<std::int32_t>().begin(), expected.at("items").values<std::int32_t>().end());
+  whole.item.assign(expected.at("items").values<std::int32_t>().begin(),
+                    expected.at("items").values<std::int32_t>().end());
   for (const std::int32_t length : expected.at("lengths").values<std::int32_t>()) {
     whole.user.push_back(-1);
     whole.offset.push_back(whole.offset.back() + length);
@@ -64,8 +65,10 @@ TEST(FlatTransformerGoldenGrad, ItemsAndInnerProductEqualPyTorch) {
 }
 
 TEST(FlatTransformerGoldenGrad, TokensContinuedEqualPyTorch) {
-  compare("tokens", kSizes + "input = \"tokens\"\npositions = \"rope\"\nnorm = \"rms\"\nactivation = \"silu\"\nbias = false",
-          "plugin = \"generative_decoder\"\nform = \"continue\"\nvocabulary = \"shared\"", testing::random_tokens(kItems, 3, 4));
+  compare("tokens",
+          kSizes + "input = \"tokens\"\npositions = \"rope\"\nnorm = \"rms\"\nactivation = \"silu\"\nbias = false",
+          "plugin = \"generative_decoder\"\nform = \"continue\"\nvocabulary = \"shared\"",
+          testing::random_tokens(kItems, 3, 4));
 }
 
 }  // namespace tessera

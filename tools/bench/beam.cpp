@@ -25,7 +25,8 @@ ItemTokens tuples(const std::string& path, std::uint64_t seed) {
     JsonLines lines(path, rejects);
     for (JsonValue object; lines.next(object);) {
       const JsonValue* codes = object.find("letter_sid");
-      check(codes && codes->list.size() == kLevels, "beam: ", path, ":", lines.number(), ": expected four numbers in letter_sid");
+      check(codes && codes->list.size() == kLevels, "beam: ", path, ":", lines.number(),
+            ": expected four numbers in letter_sid");
       std::vector<std::int32_t> row;
       for (const JsonValue& code : codes->list) row.push_back(static_cast<std::int32_t>(code.number));
       rows.insert(row);
@@ -50,24 +51,29 @@ std::vector<std::int64_t> numbers(const std::string& text) {
   return out;
 }
 
-// Trie-constrained beam search with flat_transformer and generative_decoder as plugins: a request is a history of 20 items (80
-// tokens), encoded and continued by the tokens of one item; the answer is as many items as the beam is wide.
+// Trie-constrained beam search with flat_transformer and generative_decoder as plugins: a request is a history of 20
+// items (80 tokens), encoded and continued by the tokens of one item; the answer is as many items as the beam is wide.
 class BeamSearch {
  public:
   BeamSearch(Arguments& a, const std::vector<std::int64_t>& beams)
-      : items_(a.text("items", "../shared/data/beauty/items.jsonl")), history_(a.number("history", 20)),
-        seed_(static_cast<std::uint64_t>(a.number("seed", 0))), form_(a.text("form", "continue")),
-        vocabulary_(a.text("vocabulary", "shared")), loader_(registry_) {
-    const std::string sizes = str("width = ", a.number("dim", 128), "\nlayers = ", a.number("layers", 4), "\nheads = ", a.number("heads", 4),
-                                  "\nffn = ", a.number("ffn", 512), "\n");
+      : items_(a.text("items", "../shared/data/beauty/items.jsonl")),
+        history_(a.number("history", 20)),
+        seed_(static_cast<std::uint64_t>(a.number("seed", 0))),
+        form_(a.text("form", "continue")),
+        vocabulary_(a.text("vocabulary", "shared")),
+        loader_(registry_) {
+    const std::string sizes = str("width = ", a.number("dim", 128), "\nlayers = ", a.number("layers", 4),
+                                  "\nheads = ", a.number("heads", 4), "\nffn = ", a.number("ffn", 512), "\n");
     a.finish();
     ItemTokens tokens = tuples(items_, seed_);
     data_.items.ids.resize(static_cast<std::size_t>(tokens.items()));
-    catalog_ = std::make_unique<Catalog>(std::move(tokens), CollisionPolicy::none, std::vector<std::int64_t>(data_.items.ids.size(), 1));
-    const std::string model = str("plugin = \"flat_transformer\"\ninput = \"tokens\"\nmax_items = ", history_, "\ndeviation = 0.1\n", sizes,
-                                  form_ == "cross" ? "causal = false\n" : "");
-    const std::string head = str("plugin = \"generative_decoder\"\ndeviation = 0.1\nform = \"", form_, "\"\nvocabulary = \"", vocabulary_, "\"\n",
-                                 form_ == "cross" ? sizes.substr(sizes.find("layers")) : "");
+    catalog_ = std::make_unique<Catalog>(std::move(tokens), CollisionPolicy::none,
+                                         std::vector<std::int64_t>(data_.items.ids.size(), 1));
+    const std::string model = str("plugin = \"flat_transformer\"\ninput = \"tokens\"\nmax_items = ", history_,
+                                  "\ndeviation = 0.1\n", sizes, form_ == "cross" ? "causal = false\n" : "");
+    const std::string head =
+        str("plugin = \"generative_decoder\"\ndeviation = 0.1\nform = \"", form_, "\"\nvocabulary = \"", vocabulary_,
+            "\"\n", form_ == "cross" ? sizes.substr(sizes.find("layers")) : "");
     model_ = registry_.create<tessera::Model>(Section::parse("model", model));
     const BuildContext context{data_, *catalog_, seed_};
     for (const std::int64_t beam : beams) {
@@ -84,7 +90,8 @@ class BeamSearch {
     Random random(seed_, stream_of("histories"));
     for (std::int64_t b = 0; b < batch; ++b) {
       histories.user.push_back(-1);
-      for (std::int64_t i = 0; i < history_; ++i) histories.item.push_back(static_cast<std::int32_t>(random.below(catalog_->items())));
+      for (std::int64_t i = 0; i < history_; ++i)
+        histories.item.push_back(static_cast<std::int32_t>(random.below(catalog_->items())));
       histories.offset.push_back(histories.size());
     }
     return histories;
@@ -134,7 +141,8 @@ void run(Arguments& a) {
       const Ranking ranking = work.search(histories, beam);
       report.seconds(name, seconds);
       report.number(name + " users_per_second", static_cast<double>(batch) / least(seconds));
-      report.number(name + " filled", static_cast<double>(std::count_if(ranking.item.begin(), ranking.item.end(), [](auto i) { return i >= 0; })));
+      report.number(name + " filled", static_cast<double>(std::count_if(ranking.item.begin(), ranking.item.end(),
+                                                                        [](auto i) { return i >= 0; })));
       report.number(name + " system_allocations", static_cast<double>(allocator_stats().system_allocations - before));
     }
   }

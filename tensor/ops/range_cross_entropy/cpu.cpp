@@ -33,7 +33,8 @@ void add_scaled(T* y, const T* x, T factor, std::int64_t n) {
 std::vector<std::size_t> group_tiles(std::span<const RangeChoice> choices, std::span<const std::int32_t> order) {
   std::vector<std::size_t> begin{0};
   for (std::size_t i = 1; i < order.size(); ++i) {
-    const bool new_group = choices[static_cast<std::size_t>(order[i])].begin != choices[static_cast<std::size_t>(order[i - 1])].begin;
+    const bool new_group =
+        choices[static_cast<std::size_t>(order[i])].begin != choices[static_cast<std::size_t>(order[i - 1])].begin;
     if (new_group && i - begin.back() >= static_cast<std::size_t>(kQueries)) begin.push_back(i);
   }
   begin.push_back(order.size());
@@ -54,11 +55,13 @@ double range_cross_entropy_forward(const Tensor& q, const Tensor& w, std::span<c
         const RangeChoice& c = choices[static_cast<std::size_t>(i)];
         T* out = p.data<T>() + first[static_cast<std::size_t>(i)];
         const std::int64_t n = c.end - c.begin;
-        for (std::int64_t r = 0; r < n; ++r) out[r] = dot(q.data<T>() + i * width, w.data<T>() + (c.begin + r) * width, width);
+        for (std::int64_t r = 0; r < n; ++r)
+          out[r] = dot(q.data<T>() + i * width, w.data<T>() + (c.begin + r) * width, width);
         const T top = *std::max_element(out, out + n), right = out[c.target - c.begin];
         T sum = 0;
         for (std::int64_t r = 0; r < n; ++r) sum += out[r] = detail::fast_exp(out[r] - top);
-        losses[static_cast<std::size_t>(begin / kQueries)] += static_cast<double>(top - right) + std::log(static_cast<double>(sum));
+        losses[static_cast<std::size_t>(begin / kQueries)] +=
+            static_cast<double>(top - right) + std::log(static_cast<double>(sum));
         for (std::int64_t r = 0; r < n; ++r) out[r] /= sum;
       }
     });
@@ -69,8 +72,9 @@ double range_cross_entropy_forward(const Tensor& q, const Tensor& w, std::span<c
 }
 
 void range_cross_entropy_backward(const Tensor& q, const Tensor& w, std::span<const RangeChoice> choices,
-                                  std::span<const std::int64_t> first, const Tensor& p, std::span<const std::int32_t> order,
-                                  double factor, Tensor& dq, Tensor& dw, double beta) {
+                                  std::span<const std::int64_t> first, const Tensor& p,
+                                  std::span<const std::int32_t> order, double factor, Tensor& dq, Tensor& dw,
+                                  double beta) {
   const std::vector<std::size_t> tiles = group_tiles(choices, order);
   dispatch_float("range_cross_entropy", q.dtype(), [&](auto type) {
     using T = decltype(type);

@@ -15,13 +15,14 @@ constexpr const char* kOp = "range_cross_entropy";
 void check_choices(std::span<const RangeChoice> choices, std::span<const std::int32_t> order, std::int64_t rows) {
   for (std::size_t i = 0; i < choices.size(); ++i) {
     const RangeChoice& c = choices[i];
-    check(c.begin >= 0 && c.begin <= c.target && c.target < c.end && c.end <= rows, kOp, ": query ", i, " chooses ", c.target,
-          " from ", c.begin, " .. ", c.end, " of ", rows, " rows");
+    check(c.begin >= 0 && c.begin <= c.target && c.target < c.end && c.end <= rows, kOp, ": query ", i, " chooses ",
+          c.target, " from ", c.begin, " .. ", c.end, " of ", rows, " rows");
   }
   for (std::size_t i = 1; i < order.size(); ++i) {
-    const RangeChoice &a = choices[static_cast<std::size_t>(order[i - 1])], &b = choices[static_cast<std::size_t>(order[i])];
-    check(a.end <= b.begin || (a.begin == b.begin && a.end == b.end), kOp, ": ranges ", a.begin, " .. ", a.end, " and ", b.begin,
-          " .. ", b.end, " overlap; expected equal or disjoint ranges");
+    const RangeChoice &a = choices[static_cast<std::size_t>(order[i - 1])],
+                      &b = choices[static_cast<std::size_t>(order[i])];
+    check(a.end <= b.begin || (a.begin == b.begin && a.end == b.end), kOp, ": ranges ", a.begin, " .. ", a.end, " and ",
+          b.begin, " .. ", b.end, " overlap; expected equal or disjoint ranges");
   }
 }
 
@@ -31,7 +32,8 @@ Tensor range_cross_entropy(const Tensor& q, const Tensor& w, std::span<const Ran
   check_agree(kOp, "q", q, "w", w);
   check(q.shape().rank() == 2 && w.shape().rank() == 2 && q.dim(1) == w.dim(1), kOp, ": q ", q.shape().text(), ", w ",
         w.shape().text(), ": expected two matrices of one width");
-  check(static_cast<std::int64_t>(choices.size()) == q.rows(), kOp, ": ", choices.size(), " choices for ", q.rows(), " queries");
+  check(static_cast<std::int64_t>(choices.size()) == q.rows(), kOp, ": ", choices.size(), " choices for ", q.rows(),
+        " queries");
   require_cpu_kernel(kOp, q.device());
   std::vector<std::int32_t> order(choices.size());
   std::iota(order.begin(), order.end(), 0);

@@ -16,7 +16,8 @@ namespace tessera {
 namespace {
 
 // The rows of w are cut into ranges; each query takes one of them and a row in it.
-std::vector<RangeChoice> random_choices(std::int64_t queries, const std::vector<std::int32_t>& cuts, std::uint64_t seed) {
+std::vector<RangeChoice> random_choices(std::int64_t queries, const std::vector<std::int32_t>& cuts,
+                                        std::uint64_t seed) {
   std::vector<RangeChoice> choices;
   Random random(seed, 1);
   for (std::int64_t i = 0; i < queries; ++i) {
@@ -48,13 +49,16 @@ TEST(RangeCrossEntropy, EqualsTheMaskedCrossEntropy) {
     const Tensor q = random_f64({queries, 19}, 1), w = random_f64({23, 19}, 2);
     const auto choices = random_choices(queries, kCuts, 3);
     EXPECT_NEAR(range_cross_entropy(q, w, choices).item(), composed(q, w, choices).item(), 1e-12);
-    EXPECT_NEAR(range_cross_entropy(q.to(DType::f32), w.to(DType::f32), choices).item(), composed(q, w, choices).item(), 1e-5);
+    EXPECT_NEAR(range_cross_entropy(q.to(DType::f32), w.to(DType::f32), choices).item(), composed(q, w, choices).item(),
+                1e-5);
   }
   EXPECT_EQ(range_cross_entropy(Tensor({0, 3}), Tensor({2, 3}), {}).item(), 0.0);
 }
 
 TEST(RangeCrossEntropy, ASingleChoiceIsCertain) {
-  EXPECT_EQ(range_cross_entropy(random_f64({1, 3}, 1), random_f64({4, 3}, 2), std::vector<RangeChoice>{{2, 3, 2}}).item(), 0.0);
+  EXPECT_EQ(
+      range_cross_entropy(random_f64({1, 3}, 1), random_f64({4, 3}, 2), std::vector<RangeChoice>{{2, 3, 2}}).item(),
+      0.0);
 }
 
 TEST(RangeCrossEntropyGrad, Gradcheck) {
@@ -64,9 +68,11 @@ TEST(RangeCrossEntropyGrad, Gradcheck) {
                         {random_f64({queries, 5}, 1), random_f64({23, 5}, 2)}),
               1e-8);
     // The table is used twice: its gradient is added to, not overwritten.
-    EXPECT_LT(gradcheck([&](const auto& x) { return add(range_cross_entropy(x[0], x[1], choices), composed(x[0], x[1], choices)); },
-                        {random_f64({queries, 5}, 1), random_f64({23, 5}, 2)}),
-              1e-8);
+    EXPECT_LT(
+        gradcheck(
+            [&](const auto& x) { return add(range_cross_entropy(x[0], x[1], choices), composed(x[0], x[1], choices)); },
+            {random_f64({queries, 5}, 1), random_f64({23, 5}, 2)}),
+        1e-8);
   }
 }
 
@@ -74,7 +80,8 @@ TEST(RangeCrossEntropy, SameBitsForAnyNumberOfThreads) {
   const auto choices = random_choices(500, kCuts, 3);
   EXPECT_TRUE(same_bits([&] {
     Tape tape;
-    const Tensor q = tape.watch(random_f64({500, 33}, 1).to(DType::f32)), w = tape.watch(random_f64({23, 33}, 2).to(DType::f32));
+    const Tensor q = tape.watch(random_f64({500, 33}, 1).to(DType::f32)),
+                 w = tape.watch(random_f64({23, 33}, 2).to(DType::f32));
     tape.backward(range_cross_entropy(q, w, choices));
     return add(tape.gradient(w), tape.gradient(q).row_range(0, 23));
   }));
@@ -82,9 +89,18 @@ TEST(RangeCrossEntropy, SameBitsForAnyNumberOfThreads) {
 
 TEST(RangeCrossEntropy, RefusesRangesThatOverlap) {
   const Tensor q({2, 3}), w({4, 3});
-  EXPECT_NE(message_of([&] { range_cross_entropy(q, w, std::vector<RangeChoice>{{0, 2, 1}, {1, 3, 1}}); }).find("overlap"), std::string::npos);
-  EXPECT_NE(message_of([&] { range_cross_entropy(q, w, std::vector<RangeChoice>{{0, 2, 1}, {2, 5, 2}}); }).find("of 4 rows"), std::string::npos);
-  EXPECT_NE(message_of([&] { range_cross_entropy(q, w, std::vector<RangeChoice>{{0, 2, 1}}); }).find("1 choices for 2 queries"), std::string::npos);
+  EXPECT_NE(message_of([&] {
+              range_cross_entropy(q, w, std::vector<RangeChoice>{{0, 2, 1}, {1, 3, 1}});
+            }).find("overlap"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] {
+              range_cross_entropy(q, w, std::vector<RangeChoice>{{0, 2, 1}, {2, 5, 2}});
+            }).find("of 4 rows"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] {
+              range_cross_entropy(q, w, std::vector<RangeChoice>{{0, 2, 1}});
+            }).find("1 choices for 2 queries"),
+            std::string::npos);
 }
 
 }  // namespace tessera
