@@ -77,6 +77,11 @@ TEST(Join, GrowColumnsIsGatherSliceAndConcat) {
             "grow_columns: row 4 at 0, expected 0 to 3");
 }
 
+TEST(Join, SameBitsForAnyThreads) {
+  const Tensor x = random_f64({517, 129}, 1).to(DType::f32);
+  EXPECT_TRUE(same_bits([&] { return concat_columns({x, slice_columns(x, 3, 100)}); }));
+}
+
 TEST(Join, Refusals) {
   const Tensor a({2, 3});
   EXPECT_EQ(message_of([&] {
