@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "tensor/core/dispatch.h"
 #include "tensor/core/random.h"
 
 namespace tessera {
@@ -14,6 +15,15 @@ Initializer normal(double deviation) {
 }
 Initializer uniform(double bound) {
   return [bound](Tensor& x, std::uint64_t seed, std::uint64_t stream) { fill_uniform(x, -bound, bound, seed, stream); };
+}
+Initializer near_identity(double deviation) {
+  return [deviation](Tensor& x, std::uint64_t seed, std::uint64_t stream) {
+    fill_normal(x, 0.0, deviation, seed, stream);
+    dispatch_float("near_identity", x.dtype(), [&](auto type) {
+      using T = decltype(type);
+      for (std::int64_t i = 0; i < x.dim(0); ++i) x.data<T>()[i * (x.dim(1) + 1)] += T(1);
+    });
+  };
 }
 Initializer xavier_uniform(std::int64_t in, std::int64_t out) { return uniform(std::sqrt(6.0 / static_cast<double>(in + out))); }
 

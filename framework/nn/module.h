@@ -18,6 +18,7 @@ using Initializer = std::function<void(Tensor& x, std::uint64_t seed, std::uint6
 TESSERA_API Initializer constant(double value);
 TESSERA_API Initializer normal(double deviation);
 TESSERA_API Initializer uniform(double bound);                             // -bound .. bound
+TESSERA_API Initializer near_identity(double deviation);  // of a square matrix: the identity plus normal noise
 TESSERA_API Initializer xavier_uniform(std::int64_t in, std::int64_t out);  // Glorot and Bengio 2010
 
 // A part with learnt tensors. Children are members that register themselves with their owner's name as prefix, so every parameter

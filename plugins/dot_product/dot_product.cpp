@@ -25,7 +25,7 @@ struct Options {
   std::string tower = "sum", loss = "softmax", negative_sampling = "uniform";
   int negatives = 1;
   double popularity_power = 0.75, label_smoothing = 0.0, temperature = 1.0, deviation = 0.02;
-  bool normalize = false;
+  bool normalize = false, projection = false;
 
   template <class V>
   void describe(V& v) {
@@ -37,6 +37,9 @@ struct Options {
     v("popularity_power", popularity_power, "power of the training count", 0.0, 2.0);
     v("label_smoothing", label_smoothing, "softmax losses: share of the target spread over all", 0.0, 0.9);
     v("normalize", normalize, "cosine instead of inner product");
+    v("projection", projection,
+      "a learnt linear map between a state and its scores (begins near the identity): with tied vectors, what the model "
+      "has just read need not be what it answers");
     v("temperature", temperature, "scores are divided by it", 0.001, 1000.0);
     v("deviation", deviation, "standard deviation of the first token embeddings", 0.0, 10.0);
   }
@@ -81,7 +84,7 @@ class DotProduct final : public Head {
     Tensor users, items;  // (B, D), (I, D), as they are scored
   };
   Tensor side(const Tensor& x) const { return options_.normalize ? l2_normalize(x) : x; }
-  Tensor queries(const Tensor& states) const;
+  Tensor queries(const Tensor& states);
   Pairs vectors(Model& model, const Histories& histories);
   Tensor sampled_softmax(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all,
                          Random& random);
@@ -92,6 +95,7 @@ class DotProduct final : public Head {
   Section section_;
   std::unique_ptr<ItemTower> tower_;
   std::unique_ptr<Negatives> negatives_;
+  Parameter* projection_ = nullptr;  // (D, D), or null
   bool reads_histories_ = true, every_position_ = true;
   std::uint64_t seed_ = 1;
 };
@@ -121,14 +125,16 @@ void DotProduct::build(const BuildContext& context, const ModelSpec& model) {
   seed_ = context.seed;
   tower_ = std::make_unique<ItemTower>(context.catalog, model.width, options_.tower == "mean", options_.deviation);
   add_module("tower", *tower_);
+  if (options_.projection)
+    projection_ = &add_parameter("projection", {model.width, model.width}, near_identity(options_.deviation));
   if (options_.loss == "softmax") return;
   if (options_.negative_sampling == "popularity")
     negatives_ = std::make_unique<Negatives>(train_counts(context.data), options_.popularity_power);
   else negatives_ = std::make_unique<Negatives>(context.catalog.items());
 }
 
-Tensor DotProduct::queries(const Tensor& states) const {
-  const Tensor h = side(states);
+Tensor DotProduct::queries(const Tensor& states) {
+  const Tensor h = side(projection_ ? matmul(states, (*projection_)()) : states);
   return options_.temperature == 1.0 ? h : scale(h, 1.0 / options_.temperature);
 }
 

@@ -12,18 +12,6 @@
 namespace tessera {
 namespace {
 
-// The identity with a little noise: a level starts by reading the state as it is.
-Initializer near_identity(double deviation) {
-  return [deviation](Tensor& x, std::uint64_t seed, std::uint64_t stream) {
-    Tensor noise(x.shape(), x.dtype());
-    fill_normal(noise, 0.0, deviation, seed, stream);
-    Tensor identity = Tensor::zeros(x.shape(), DType::f32);
-    for (std::int64_t i = 0; i < x.dim(0); ++i) identity.data<float>()[i * (x.dim(1) + 1)] = 1.0f;
-    const NoTape no_tape;
-    x.copy_from(add(noise, identity.to(x.dtype())));
-  };
-}
-
 // What a level asks for: q = A h + P (sum of the codes before it), then q += network(norm(q)) where there is one.
 class Level : public Module {
  public:
