@@ -16,10 +16,10 @@ struct TokenLevel {
 
 // What a fitted tokenizer knows of a catalogue. Codes alone need not be unique; the Catalog makes them so.
 struct ItemTokens {
-  std::vector<TokenLevel> levels;     // L
-  std::vector<std::int32_t> codes;    // (I, L), -1 where the item lacks the modality
-  Tensor item_vectors;                // (I, D) where the tokenizer learnt them, or empty
-  Tensor user_vectors;                // (U, D) likewise
+  std::vector<TokenLevel> levels;   // L
+  std::vector<std::int32_t> codes;  // (I, L), -1 where the item lacks the modality
+  Tensor item_vectors;              // (I, D) where the tokenizer learnt them, or empty
+  Tensor user_vectors;              // (U, D) likewise
   int level_count() const { return static_cast<int>(levels.size()); }
   std::int64_t items() const { return levels.empty() ? 0 : static_cast<std::int64_t>(codes.size() / levels.size()); }
 };

@@ -8,8 +8,8 @@
 
 namespace tessera {
 
-// The prefix tree of all identifiers, in CSR: the children of a node are consecutive, sorted by code. Nodes are numbered level by
-// level, the root is 0; the leaves, at depth L, are numbered so that item_of(leaf) is a look-up.
+// The prefix tree of all identifiers, in CSR: the children of a node are consecutive, sorted by code. Nodes are
+// numbered level by level, the root is 0; the leaves, at depth L, are numbered so that item_of(leaf) is a look-up.
 class TESSERA_API Trie {
  public:
   Trie() = default;
@@ -31,7 +31,8 @@ class TESSERA_API Trie {
 
  private:
   int levels_ = 0;
-  std::vector<std::int32_t> first_child_;  // (nodes + 1) position of the node's children in code_; child c is node code position + 1
+  std::vector<std::int32_t>
+      first_child_;  // (nodes + 1) position of the node's children in code_; child c is node code position + 1
   std::vector<std::int32_t> code_;         // code of node i + 1
   std::vector<std::int32_t> level_begin_;  // first node of each depth, and the end
   std::vector<std::int32_t> item_, leaf_;

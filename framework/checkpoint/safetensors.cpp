@@ -88,7 +88,8 @@ std::string header_of(const TensorFile& file) {
 }
 
 [[noreturn]] void refuse(const std::string& path, const std::string& problem) {
-  throw CheckpointError(str(path, ": ", problem, "; the file is damaged or no safetensors file: take an earlier checkpoint"));
+  throw CheckpointError(
+      str(path, ": ", problem, "; the file is damaged or no safetensors file: take an earlier checkpoint"));
 }
 
 struct Entry {
@@ -134,13 +135,17 @@ Entry entry_of(const std::string& path, std::string_view name, simdjson::dom::el
       entry.type = t.type;
       known = true;
     }
-  if (!known) refuse(path, "tensor '" + entry.name + "' has dtype " + std::string(type) + ", expected F32, F64, BF16, I32, I64 or U8");
+  if (!known)
+    refuse(path,
+           "tensor '" + entry.name + "' has dtype " + std::string(type) + ", expected F32, F64, BF16, I32, I64 or U8");
   entry.shape = shape_of(path, entry.name, sizes);
   const auto bytes = static_cast<std::uint64_t>(entry.shape.numel()) * size_of(entry.type);
   if (entry.begin > entry.end || entry.end > data_bytes)
-    refuse(path, str("tensor '", entry.name, "' lies at ", entry.begin, "..", entry.end, ", the file has ", data_bytes, " bytes of data"));
+    refuse(path, str("tensor '", entry.name, "' lies at ", entry.begin, "..", entry.end, ", the file has ", data_bytes,
+                     " bytes of data"));
   if (entry.end - entry.begin != bytes)
-    refuse(path, str("tensor '", entry.name, "' has ", entry.end - entry.begin, " bytes, its shape ", entry.shape.text(), " needs ", bytes));
+    refuse(path, str("tensor '", entry.name, "' has ", entry.end - entry.begin, " bytes, its shape ",
+                     entry.shape.text(), " needs ", bytes));
   return entry;
 }
 
@@ -170,7 +175,8 @@ void check_checksum(const std::string& path, TensorFile& file, bool need_checksu
     if (need_checksum) refuse(path, "no checksum");
     return;
   }
-  if (stated->second != checksum(file)) refuse(path, "checksum " + checksum(file) + ", the file says " + stated->second);
+  if (stated->second != checksum(file))
+    refuse(path, "checksum " + checksum(file) + ", the file says " + stated->second);
   file.metadata.erase(stated);
 }
 
@@ -195,7 +201,8 @@ TensorFile read_safetensors(const std::string& path, bool need_checksum) {
   if (length > bytes.size() - 8) refuse(path, str("header of ", length, " bytes in a file of ", bytes.size()));
   simdjson::dom::parser parser;
   simdjson::dom::object root;
-  if (parser.parse(bytes.data() + 8, length).get(root) != simdjson::SUCCESS) refuse(path, "the header is no JSON object");
+  if (parser.parse(bytes.data() + 8, length).get(root) != simdjson::SUCCESS)
+    refuse(path, "the header is no JSON object");
   const std::uint64_t data_bytes = bytes.size() - 8 - length;
   const char* data = bytes.data() + 8 + length;
 
@@ -209,7 +216,8 @@ TensorFile read_safetensors(const std::string& path, bool need_checksum) {
     const Entry entry = entry_of(path, key, value, data_bytes);
     Tensor tensor(entry.shape, entry.type);
     if (tensor.bytes() > 0) std::memcpy(tensor.raw(), data + entry.begin, tensor.bytes());
-    if (!file.tensors.emplace(entry.name, tensor).second) refuse(path, "tensor '" + entry.name + "' stands there twice");
+    if (!file.tensors.emplace(entry.name, tensor).second)
+      refuse(path, "tensor '" + entry.name + "' stands there twice");
     if (entry.end > entry.begin && !by_offset.emplace(entry.begin, entry).second)
       refuse(path, "tensor '" + entry.name + "' overlaps another");
   }

@@ -24,7 +24,8 @@ class TESSERA_API StateWriter final : public StateVisitor {
 // TensorFile -> component state. Throws CheckpointError, with path and name, for what is missing.
 class TESSERA_API StateReader final : public StateVisitor {
  public:
-  StateReader(const TensorFile& file, std::string prefix, std::string path) : file_(file), prefix_(std::move(prefix)), path_(std::move(path)) {}
+  StateReader(const TensorFile& file, std::string prefix, std::string path)
+      : file_(file), prefix_(std::move(prefix)), path_(std::move(path)) {}
   ~StateReader() override;
   bool loading() const override { return true; }
   void tensor(const std::string& name, Tensor& value) override;

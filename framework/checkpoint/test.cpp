@@ -113,7 +113,9 @@ TEST_F(Checkpoint, HostileHeaders) {
   EXPECT_NE(refusal().find("a shape that is no shape"), std::string::npos);
   write_raw(with_header(R"({"x":{"dtype":"Q7","shape":[2],"data_offsets":[0,8]}})", "12345678"));
   EXPECT_NE(refusal().find("dtype Q7"), std::string::npos);
-  write_raw(with_header(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", "12345678"));
+  write_raw(with_header(
+      R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"y":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+      "12345678"));
   EXPECT_NE(refusal().find("overlaps"), std::string::npos);
   write_raw(with_header(R"({"x":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", "12345678"));
   EXPECT_NE(refusal().find("leaves a hole"), std::string::npos);
@@ -133,7 +135,12 @@ TEST_F(Checkpoint, AFileWithoutChecksumIsReadOnlyWhereItNeedsNone) {
 
 TEST_F(Checkpoint, AThrowingWriterLeavesTheOldFile) {
   write_atomically(path_, [](std::ostream& out) { out << "old"; });
-  EXPECT_THROW(write_atomically(path_, [](std::ostream& out) { out << "half"; throw Error("power cut"); }), Error);
+  EXPECT_THROW(write_atomically(path_,
+                                [](std::ostream& out) {
+                                  out << "half";
+                                  throw Error("power cut");
+                                }),
+               Error);
   EXPECT_EQ(read_file(path_), "old");
   EXPECT_FALSE(std::filesystem::exists(path_ + ".writing"));
 }

@@ -12,29 +12,31 @@ namespace tessera {
 
 struct BatchOptions {
   BatchForm form = BatchForm::every_position;
-  std::int64_t batch_size = 256;   // users (every_position) or samples (one_target) a batch
-  std::int64_t max_items = 50;     // newest items kept of a history, the target not counted; 0: all
-  bool subsequences = false;       // one_target: every position of a user is a sample each epoch, not only the last;
-                                   // every_position: each epoch every user's sequence begins at a random place (and ends
-                                   // max_items targets later), so a long one is seen whole in time
-  bool empty_histories = false;    // one_target: a user's first item is a sample too, with nothing before it (graph models)
-  bool bucket = true;              // histories of like length share a batch (sorted within shuffled pools of 20 batches, then the
-                                   // batches are shuffled): even work a step
-  bool with_labels = false;        // fill TrainBatch::label from the interactions' labels (1 where above 0); throws without them
+  std::int64_t batch_size = 256;  // users (every_position) or samples (one_target) a batch
+  std::int64_t max_items = 50;    // newest items kept of a history, the target not counted; 0: all
+  bool subsequences = false;      // one_target: every position of a user is a sample each epoch, not only the last;
+                                  // every_position: each epoch every user's sequence begins at a random place (and ends
+                                  // max_items targets later), so a long one is seen whole in time
+  bool empty_histories =
+      false;           // one_target: a user's first item is a sample too, with nothing before it (graph models)
+  bool bucket = true;  // histories of like length share a batch (sorted within shuffled pools of 20 batches, then the
+                       // batches are shuffled): even work a step
+  bool with_labels =
+      false;  // fill TrainBatch::label from the interactions' labels (1 where above 0); throws without them
 };
 
-// The training batches of a dataset, epoch by epoch: batch (epoch, index) is a pure function of (seed, epoch, index), so a run
-// resumes anywhere. Reads interactions whose part is train. Users with fewer than two training items give no every_position row.
-// The dataset must outlive it and keep its interactions. Const and thread-safe; the order of one epoch is kept, so going through
-// epochs one after the other is cheap.
+// The training batches of a dataset, epoch by epoch: batch (epoch, index) is a pure function of (seed, epoch, index),
+// so a run resumes anywhere. Reads interactions whose part is train. Users with fewer than two training items give no
+// every_position row. The dataset must outlive it and keep its interactions. Const and thread-safe; the order of one
+// epoch is kept, so going through epochs one after the other is cheap.
 class TESSERA_API Batches {
  public:
   // Throws DataError where the data has no parts, no labels (with_labels), or nothing to train on.
   Batches(const Dataset& data, BatchOptions options, std::uint64_t seed);
   ~Batches();
   Batches(Batches&&) noexcept;
-  std::int64_t per_epoch() const;                       // batches an epoch (the same for each epoch)
-  std::int64_t targets_per_epoch() const;               // without `subsequences` of every_position, which drops some each epoch
+  std::int64_t per_epoch() const;          // batches an epoch (the same for each epoch)
+  std::int64_t targets_per_epoch() const;  // without `subsequences` of every_position, which drops some each epoch
   TrainBatch batch(std::int64_t epoch, std::int64_t index) const;  // step = epoch * per_epoch() + index
 
  private:
@@ -42,8 +44,9 @@ class TESSERA_API Batches {
   std::unique_ptr<const Impl> impl_;
 };
 
-// What is known of users before a part: for `valid` their training items, for `test` training and validation items. Only users with
-// something in the part; max_items newest items are kept, 0: all. target: jagged, the part's items of each row.
+// What is known of users before a part: for `valid` their training items, for `test` training and validation items.
+// Only users with something in the part; max_items newest items are kept, 0: all. target: jagged, the part's items of
+// each row.
 struct Questions {
   Histories histories;
   std::vector<std::int64_t> target_offset{0};  // (B + 1)

@@ -25,15 +25,16 @@ class TESSERA_API DataError : public Error {
 struct Items {
   std::vector<std::string> ids;     // (I) original ids, unique
   std::vector<std::string> titles;  // (I) or empty
-  std::map<std::string, std::vector<std::string>> fields;  // raw text by name ("description", "category", "image"), each (I)
+  std::map<std::string, std::vector<std::string>>
+      fields;  // raw text by name ("description", "category", "image"), each (I)
   std::int64_t size() const { return static_cast<std::int64_t>(ids.size()); }
 };
 
 // Vectors of one modality.
 struct ItemFeatures {
-  std::string modality;                // "text", "image", ...
-  Tensor values;                       // (I, D) f32; rows of absent items are zero
-  std::vector<std::uint8_t> present;   // (I) 1 where the item has this modality
+  std::string modality;               // "text", "image", ...
+  Tensor values;                      // (I, D) f32; rows of absent items are zero
+  std::vector<std::uint8_t> present;  // (I) 1 where the item has this modality
   std::int64_t width() const { return values.columns(); }
 };
 
@@ -58,10 +59,10 @@ struct Dataset {
   std::vector<std::string> user_ids;  // (U) original ids, unique
   Items items;
   Interactions interactions;
-  bool split_given = false;           // the source brought its own parts (MMRec's x_label)
-  std::map<std::string, ItemFeatures> features;   // by modality; filled by featurizers
-  std::map<std::string, std::string> files;       // [data.files]: modality -> path, for featurizers that read files
-  std::optional<double> oracle_recall_at_10;      // where the source knows the truth (synthetic)
+  bool split_given = false;                      // the source brought its own parts (MMRec's x_label)
+  std::map<std::string, ItemFeatures> features;  // by modality; filled by featurizers
+  std::map<std::string, std::string> files;      // [data.files]: modality -> path, for featurizers that read files
+  std::optional<double> oracle_recall_at_10;     // where the source knows the truth (synthetic)
 
   std::int64_t users() const { return interactions.users(); }
   std::int64_t item_count() const { return items.size(); }

@@ -22,8 +22,8 @@ struct Histories {
 struct TrainBatch {
   Histories histories;
   std::vector<std::int32_t> target;
-  std::vector<float> label;   // as long as target, 0 or 1, for click heads; or empty
-  std::int64_t step = 0;      // number of the optimiser step, for negatives and other draws
+  std::vector<float> label;  // as long as target, 0 or 1, for click heads; or empty
+  std::int64_t step = 0;     // number of the optimiser step, for negatives and other draws
 };
 
 enum class BatchForm {

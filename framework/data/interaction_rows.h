@@ -43,23 +43,26 @@ struct InteractionColumns {
   bool time = false, rating = false, label = false, part = false;
 };
 
-// Rows -> CSR. Each user's rows are sorted by time where there are times; ties, and rows without times, keep the file's order.
+// Rows -> CSR. Each user's rows are sorted by time where there are times; ties, and rows without times, keep the file's
+// order.
 TESSERA_API Interactions interactions_of(const std::vector<InteractionRow>& rows, std::int64_t users,
                                          const InteractionColumns& columns);
 
-// The catalogue where no file lists it: ids that are all whole numbers are sorted as such, so that row r of a feature file is the r-th;
-// other ids keep the order in which they came. Numbers the rows' items anew.
+// The catalogue where no file lists it: ids that are all whole numbers are sorted as such, so that row r of a feature
+// file is the r-th; other ids keep the order in which they came. Numbers the rows' items anew.
 TESSERA_API std::vector<std::string> catalogue_of(const IdIndex& items, std::vector<InteractionRow>& rows);
 
-// Ids, titles and raw fields from JSON lines, one object an item: "id", "title" (or "name"), any other members as fields of their
-// names, lists opened and joined by ", ". Items without an id, and ids that are taken, go to `rejects`; calls its finish().
+// Ids, titles and raw fields from JSON lines, one object an item: "id", "title" (or "name"), any other members as
+// fields of their names, lists opened and joined by ", ". Items without an id, and ids that are taken, go to `rejects`;
+// calls its finish().
 TESSERA_API Items read_item_lines(const std::string& path, IdIndex& index, Rejects& rejects);
 
-// Drops users and items with fewer than `core` rows until none is left, and numbers the rest anew in order. Returns the kept old
-// numbers: users, items.
+// Drops users and items with fewer than `core` rows until none is left, and numbers the rest anew in order. Returns the
+// kept old numbers: users, items.
 struct Core {
   std::vector<std::int32_t> users, items;
 };
-TESSERA_API Core keep_core(std::vector<InteractionRow>& rows, std::int64_t users, std::int64_t items, std::int64_t core);
+TESSERA_API Core keep_core(std::vector<InteractionRow>& rows, std::int64_t users, std::int64_t items,
+                           std::int64_t core);
 
 }  // namespace tessera

@@ -17,8 +17,8 @@ namespace tessera {
 struct TESSERA_API JsonValue {
   enum class Kind : std::uint8_t { null, boolean, number, text, list, object };
   Kind kind = Kind::null;
-  std::string text;     // of a text; of a number its digits, of a boolean "true" or "false"
-  double number = 0.0;  // of a number; of a boolean 0 or 1
+  std::string text;                // of a text; of a number its digits, of a boolean "true" or "false"
+  double number = 0.0;             // of a number; of a boolean 0 or 1
   std::vector<JsonValue> list;     // of a list; of an object its members' values
   std::vector<std::string> names;  // of an object: names[i] is the name of list[i]
 

@@ -8,8 +8,8 @@
 // NumPy's file format, versions 1 to 3: little endian, C order, one or two dimensions.
 namespace tessera {
 
-// f16, f32 and f64 become f32; i32 and i64 stay. Throws DataError where the header is not such a file's, or where its shape does not
-// agree with the size of the file.
+// f16, f32 and f64 become f32; i32 and i64 stay. Throws DataError where the header is not such a file's, or where its
+// shape does not agree with the size of the file.
 TESSERA_API Tensor read_npy(const std::string& path);
 
 // The shape that the header tells, after the same checks; the numbers are not read.

@@ -14,10 +14,10 @@ class TESSERA_API Rejects {
  public:
   explicit Rejects(bool skip_bad = false) : skip_bad_(skip_bad) {}
   void add(const std::string& file, std::int64_t record, const std::string& problem);
-  // Call at the end of a file (or of a check): throws DataError with the first ten and a count of the rest, and says --skip-bad;
-  // with skip_bad, returns and keeps the count.
+  // Call at the end of a file (or of a check): throws DataError with the first ten and a count of the rest, and says
+  // --skip-bad; with skip_bad, returns and keeps the count.
   void finish();
-  std::int64_t count() const { return count_; }        // all so far
+  std::int64_t count() const { return count_; }  // all so far
   const std::vector<std::string>& first() const { return first_; }
   bool skip_bad() const { return skip_bad_; }
 

@@ -21,7 +21,7 @@ class TESSERA_API LineReader {
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
 
-  bool next(std::string_view& line);              // valid until the next call; throws DataError where reading fails
+  bool next(std::string_view& line);               // valid until the next call; throws DataError where reading fails
   std::int64_t number() const { return number_; }  // of the line that next() gave last, from 1
   const std::string& path() const { return path_; }
 
@@ -37,8 +37,8 @@ class TESSERA_API LineReader {
 
 TESSERA_API std::vector<std::string_view> split_at(std::string_view line, char separator);  // "a,,b" gives three
 TESSERA_API std::vector<std::string_view> split_words(std::string_view line);               // at runs of blanks
-TESSERA_API std::optional<std::int64_t> parse_integer(std::string_view text);               // the whole text, or nothing
-TESSERA_API std::optional<double> parse_number(std::string_view text);                      // finite, or nothing
+TESSERA_API std::optional<std::int64_t> parse_integer(std::string_view text);  // the whole text, or nothing
+TESSERA_API std::optional<double> parse_number(std::string_view text);         // finite, or nothing
 TESSERA_API std::string in_quotes(std::string_view text);  // 'text', cut after 40 bytes, control characters as ?
 
 }  // namespace tessera

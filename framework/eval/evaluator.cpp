@@ -23,7 +23,8 @@ void append_rows(Ranking& all, const Ranking& block) {
 }
 
 // AUC over all held-out interactions and GAUC over users, where labels tell clicks from non-clicks.
-void add_click_metrics(Model& model, Head& head, const Dataset& data, Part part, const Questions& asked, int batch, Evaluation& out) {
+void add_click_metrics(Model& model, Head& head, const Dataset& data, Part part, const Questions& asked, int batch,
+                       Evaluation& out) {
   std::vector<float> scores, labels;
   for (std::int64_t begin = 0; begin < asked.histories.rows(); begin += batch) {
     const Questions block = slice(asked, begin, std::min<std::int64_t>(begin + batch, asked.histories.rows()));
@@ -33,17 +34,18 @@ void add_click_metrics(Model& model, Head& head, const Dataset& data, Part part,
   const auto& inter = data.interactions;
   for (const auto user : asked.histories.user)
     for (auto i = inter.begin(user); i < inter.end(user); ++i)
-      if (inter.part[static_cast<std::size_t>(i)] == part) labels.push_back(inter.label[static_cast<std::size_t>(i)] > 0 ? 1.0f : 0.0f);
+      if (inter.part[static_cast<std::size_t>(i)] == part)
+        labels.push_back(inter.label[static_cast<std::size_t>(i)] > 0 ? 1.0f : 0.0f);
   out.names.insert(out.names.end(), {"AUC", "GAUC"});
   out.mean["AUC"] = auc(scores, labels);
   out.mean["GAUC"] = gauc(scores, labels, asked.target_offset);
 }
 
-Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, const EvaluateOptions& options, const Questions& asked,
-                          const ListSink& lists) {
+Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, const EvaluateOptions& options,
+                          const Questions& asked, const ListSink& lists) {
   Evaluation out;
-  out.protocol = str("full ranking of ", data.item_count(), " items for ", asked.histories.rows(), " users with ", part_name(part),
-                     " items; ties to the smaller item number");
+  out.protocol = str("full ranking of ", data.item_count(), " items for ", asked.histories.rows(), " users with ",
+                     part_name(part), " items; ties to the smaller item number");
   out.user = asked.histories.user;
   check(!options.cutoffs.empty(), "evaluate: no cutoffs");
   const auto deepest = *std::max_element(options.cutoffs.begin(), options.cutoffs.end());
@@ -51,7 +53,8 @@ Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, 
     if ((excluded && options.seen == "include") || (!excluded && options.seen == "exclude")) continue;
     Ranking all;
     for (std::int64_t begin = 0; begin < asked.histories.rows(); begin += options.batch_size) {
-      const Questions block = slice(asked, begin, std::min<std::int64_t>(begin + options.batch_size, asked.histories.rows()));
+      const Questions block =
+          slice(asked, begin, std::min<std::int64_t>(begin + options.batch_size, asked.histories.rows()));
       RankRequest request;
       request.k = static_cast<int>(std::min<std::int64_t>(deepest, data.item_count()));
       if (excluded) exclude_history(block.histories, request);
@@ -63,7 +66,8 @@ Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, 
     for (const auto& name : metrics.names) {
       out.names.push_back(prefix + name);
       out.mean[prefix + name] = metrics.mean[name];
-      if (auto it = metrics.per_user.find(name); it != metrics.per_user.end()) out.per_user[prefix + name] = std::move(it->second);
+      if (auto it = metrics.per_user.find(name); it != metrics.per_user.end())
+        out.per_user[prefix + name] = std::move(it->second);
     }
   }
   return out;
@@ -75,11 +79,13 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-Evaluation evaluate(Model& model, Head& head, const Dataset& data, Part part, const EvaluateOptions& options, std::int64_t max_items,
-                    const ListSink& lists) {
+Evaluation evaluate(Model& model, Head& head, const Dataset& data, Part part, const EvaluateOptions& options,
+                    std::int64_t max_items, const ListSink& lists) {
   const auto start = std::chrono::steady_clock::now();
   const Questions asked = questions(data, part, max_items);
-  const Ranker ranker = [&](const Histories& histories, const RankRequest& request) { return head.rank(model, histories, request); };
+  const Ranker ranker = [&](const Histories& histories, const RankRequest& request) {
+    return head.rank(model, histories, request);
+  };
   Evaluation out = evaluate_lists(ranker, data, part, options, asked, lists);
   if (head.spec(model.spec()).needs_labels && !data.interactions.label.empty())
     add_click_metrics(model, head, data, part, asked, options.batch_size, out);
@@ -87,8 +93,8 @@ Evaluation evaluate(Model& model, Head& head, const Dataset& data, Part part, co
   return out;
 }
 
-Evaluation evaluate(const Ranker& ranker, const Dataset& data, Part part, const EvaluateOptions& options, std::int64_t max_items,
-                    const ListSink& lists) {
+Evaluation evaluate(const Ranker& ranker, const Dataset& data, Part part, const EvaluateOptions& options,
+                    std::int64_t max_items, const ListSink& lists) {
   const auto start = std::chrono::steady_clock::now();
   Evaluation out = evaluate_lists(ranker, data, part, options, questions(data, part, max_items), lists);
   out.seconds = seconds_since(start);
@@ -99,8 +105,9 @@ Ranker popularity_ranker(const Dataset& data) {
   const auto counts = train_counts(data);
   std::vector<std::int32_t> order(counts.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::int32_t a, std::int32_t b) { return counts[static_cast<std::size_t>(a)] > counts[static_cast<std::size_t>(b)]; });
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return counts[static_cast<std::size_t>(a)] > counts[static_cast<std::size_t>(b)];
+  });
   return [order, counts](const Histories& histories, const RankRequest& request) {
     Ranking out;
     out.k = request.k;
@@ -118,7 +125,8 @@ Ranker popularity_ranker(const Dataset& data) {
         ++found;
       }
       out.item.insert(out.item.end(), static_cast<std::size_t>(request.k - found), -1);
-      out.score.insert(out.score.end(), static_cast<std::size_t>(request.k - found), -std::numeric_limits<float>::infinity());
+      out.score.insert(out.score.end(), static_cast<std::size_t>(request.k - found),
+                       -std::numeric_limits<float>::infinity());
     }
     return out;
   };

@@ -39,14 +39,16 @@ double coverage(const Ranking& ranking, std::int64_t rows, std::int64_t cutoff, 
   std::vector<std::uint8_t> seen(static_cast<std::size_t>(items), 0);
   for (std::int64_t b = 0; b < rows; ++b)
     for (std::int64_t r = 0; r < std::min<std::int64_t>(cutoff, ranking.k); ++r)
-      if (const auto item = ranking.item[static_cast<std::size_t>(b * ranking.k + r)]; item >= 0) seen[static_cast<std::size_t>(item)] = 1;
+      if (const auto item = ranking.item[static_cast<std::size_t>(b * ranking.k + r)]; item >= 0)
+        seen[static_cast<std::size_t>(item)] = 1;
   return items == 0 ? 0.0 : static_cast<double>(std::count(seen.begin(), seen.end(), 1)) / static_cast<double>(items);
 }
 
 }  // namespace
 
-RankingMetrics ranking_metrics(const Ranking& ranking, std::span<const std::int64_t> target_offset, std::span<const std::int32_t> target,
-                               const std::vector<std::int64_t>& cutoffs, std::int64_t items) {
+RankingMetrics ranking_metrics(const Ranking& ranking, std::span<const std::int64_t> target_offset,
+                               std::span<const std::int32_t> target, const std::vector<std::int64_t>& cutoffs,
+                               std::int64_t items) {
   RankingMetrics out;
   const auto rows = static_cast<std::int64_t>(target_offset.size()) - 1;
   for (const auto cutoff : cutoffs) {
@@ -55,8 +57,9 @@ RankingMetrics ranking_metrics(const Ranking& ranking, std::span<const std::int6
     for (std::int64_t b = 0; b < rows; ++b) {
       const auto begin = static_cast<std::size_t>(target_offset[static_cast<std::size_t>(b)]);
       const auto end = static_cast<std::size_t>(target_offset[static_cast<std::size_t>(b) + 1]);
-      const auto scores = score_user(std::span(ranking.item).subspan(static_cast<std::size_t>(b * ranking.k), static_cast<std::size_t>(ranking.k)),
-                                     target.subspan(begin, end - begin), cutoff);
+      const auto scores = score_user(
+          std::span(ranking.item).subspan(static_cast<std::size_t>(b * ranking.k), static_cast<std::size_t>(ranking.k)),
+          target.subspan(begin, end - begin), cutoff);
       recall.push_back(scores.recall);
       hit.push_back(scores.hit);
       ndcg.push_back(scores.ndcg);

@@ -35,7 +35,8 @@ double beta_fraction(double a, double b, double x) {
 double incomplete_beta(double a, double b, double x) {
   if (x <= 0) return 0;
   if (x >= 1) return 1;
-  const double front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
+  const double front =
+      std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x));
   return x < (a + 1) / (a + b + 2) ? front * beta_fraction(a, b, x) / a : 1 - front * beta_fraction(b, a, 1 - x) / b;
 }
 
@@ -44,7 +45,8 @@ double two_sided_t(double t, double freedom) { return incomplete_beta(freedom / 
 }  // namespace
 
 PairedTest paired_test(std::span<const double> a, std::span<const double> b, int resamples, std::uint64_t seed) {
-  check(a.size() == b.size(), "paired test: ", a.size(), " users and ", b.size(), "; the runs must be evaluated on the same users");
+  check(a.size() == b.size(), "paired test: ", a.size(), " users and ", b.size(),
+        "; the runs must be evaluated on the same users");
   check(a.size() >= 2, "paired test: ", a.size(), " users, expected at least 2");
   const auto n = static_cast<double>(a.size());
   PairedTest out;
@@ -57,10 +59,8 @@ PairedTest paired_test(std::span<const double> a, std::span<const double> b, int
   }
   double variance = 0;
   for (const double d : difference) variance += (d - out.difference) * (d - out.difference) / (n - 1);
-  if (variance > 0)
-    out.p_value = two_sided_t(out.difference / std::sqrt(variance / n), n - 1);
-  else
-    out.p_value = out.difference == 0 ? 1.0 : 0.0;
+  if (variance > 0) out.p_value = two_sided_t(out.difference / std::sqrt(variance / n), n - 1);
+  else out.p_value = out.difference == 0 ? 1.0 : 0.0;
 
   std::vector<double> means(static_cast<std::size_t>(resamples));
   parallel_for(resamples, [&](std::int64_t r) {

@@ -11,7 +11,9 @@ Initializer constant(double value) {
   return [value](Tensor& x, std::uint64_t, std::uint64_t) { x.fill(value); };
 }
 Initializer normal(double deviation) {
-  return [deviation](Tensor& x, std::uint64_t seed, std::uint64_t stream) { fill_normal(x, 0.0, deviation, seed, stream); };
+  return [deviation](Tensor& x, std::uint64_t seed, std::uint64_t stream) {
+    fill_normal(x, 0.0, deviation, seed, stream);
+  };
 }
 Initializer uniform(double bound) {
   return [bound](Tensor& x, std::uint64_t seed, std::uint64_t stream) { fill_uniform(x, -bound, bound, seed, stream); };
@@ -25,7 +27,9 @@ Initializer near_identity(double deviation) {
     });
   };
 }
-Initializer xavier_uniform(std::int64_t in, std::int64_t out) { return uniform(std::sqrt(6.0 / static_cast<double>(in + out))); }
+Initializer xavier_uniform(std::int64_t in, std::int64_t out) {
+  return uniform(std::sqrt(6.0 / static_cast<double>(in + out)));
+}
 
 Module::~Module() = default;
 
@@ -50,8 +54,7 @@ std::int64_t Module::parameter_count() {
 }
 
 void Module::initialize(std::uint64_t seed, const std::string& prefix) {
-  for (auto& own : own_)
-    own.initializer(own.parameter.value, seed, stream_of(prefix + own.parameter.name));
+  for (auto& own : own_) own.initializer(own.parameter.value, seed, stream_of(prefix + own.parameter.name));
   for (auto& [name, child] : children_) child->initialize(seed, prefix + name + ".");
 }
 

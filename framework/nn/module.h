@@ -17,12 +17,13 @@ namespace tessera {
 using Initializer = std::function<void(Tensor& x, std::uint64_t seed, std::uint64_t stream)>;
 TESSERA_API Initializer constant(double value);
 TESSERA_API Initializer normal(double deviation);
-TESSERA_API Initializer uniform(double bound);                             // -bound .. bound
+TESSERA_API Initializer uniform(double bound);            // -bound .. bound
 TESSERA_API Initializer near_identity(double deviation);  // of a square matrix: the identity plus normal noise
 TESSERA_API Initializer xavier_uniform(std::int64_t in, std::int64_t out);  // Glorot and Bengio 2010
 
-// A part with learnt tensors. Children are members that register themselves with their owner's name as prefix, so every parameter
-// has a full name ("blocks.0.attention.qkv.weight") under which checkpoints hold it. Parameters have fixed addresses.
+// A part with learnt tensors. Children are members that register themselves with their owner's name as prefix, so every
+// parameter has a full name ("blocks.0.attention.qkv.weight") under which checkpoints hold it. Parameters have fixed
+// addresses.
 class TESSERA_API Module {
  public:
   Module() = default;
@@ -44,7 +45,8 @@ class TESSERA_API Module {
   struct Own {
     Parameter parameter;
     Initializer initializer;
-    Own(const std::string& name, Tensor value, Initializer i, bool decays) : parameter(name, std::move(value), decays), initializer(std::move(i)) {}
+    Own(const std::string& name, Tensor value, Initializer i, bool decays)
+        : parameter(name, std::move(value), decays), initializer(std::move(i)) {}
   };
   std::deque<Own> own_;
   std::vector<std::pair<std::string, Module*>> children_;

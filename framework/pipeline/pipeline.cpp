@@ -14,8 +14,9 @@
 namespace tessera {
 namespace {
 
-const std::vector<std::string> kTopLevel = {"name",    "summary", "include", "plugins", "data",  "split",    "featurizer", "tokenizer",
-                                            "catalog", "health",  "model",   "head",    "train", "evaluate", "run"};
+const std::vector<std::string> kTopLevel = {"name",  "summary",    "include",   "plugins",  "data",
+                                            "split", "featurizer", "tokenizer", "catalog",  "health",
+                                            "model", "head",       "train",     "evaluate", "run"};
 
 // Runs one reading step and keeps its problems, so that the user sees those of the whole file at once.
 template <class F>
@@ -71,15 +72,18 @@ void Pipeline::check_neighbours(std::vector<std::string>& problems) const {
     gather(problems, [&] {
       const ModelSpec model = model_->spec();
       const HeadSpec head = head_->spec(model);
-      const std::string pair = str("model '", config_.section("model").plugin(), "' and head '", config_.section("head").plugin(), "'");
+      const std::string pair =
+          str("model '", config_.section("model").plugin(), "' and head '", config_.section("head").plugin(), "'");
       if (model.wants_item_vectors && !head.has_item_tower)
-        problems.push_back(str(config_.section("head").where("plugin"), ": ", pair, " do not fit: the model reads item vectors, the head has no item tower; "
+        problems.push_back(str(config_.section("head").where("plugin"), ": ", pair,
+                               " do not fit: the model reads item vectors, the head has no item tower; "
                                "take a head with one, or let the model embed tokens"));
     });
   }
   if (tokenizer_) {
     for (const auto& wanted : tokenizer_->modalities()) {
-      const bool made = std::any_of(featurizers_.begin(), featurizers_.end(), [&](const auto& f) { return f->modality() == wanted; });
+      const bool made =
+          std::any_of(featurizers_.begin(), featurizers_.end(), [&](const auto& f) { return f->modality() == wanted; });
       if (!made)
         problems.push_back(str(config_.section("tokenizer").where("plugin"), ": the tokenizer reads modality '", wanted,
                                "', no [[featurizer]] makes it; add one with modality = \"", wanted, "\""));
@@ -118,7 +122,8 @@ void Pipeline::make_catalog() {
   const auto counts = train_counts(data_);
   catalog_ = std::make_unique<Catalog>(tokens_, policy, counts, distances);
   if (head_->spec(model_->spec()).needs_unique_items && !catalog_->unique())
-    throw ConfigError(str(config_.section_or_empty("catalog").where("policy"), ": the head needs unique identifiers, but several items share one under policy '",
+    throw ConfigError(str(config_.section_or_empty("catalog").where("policy"),
+                          ": the head needs unique identifiers, but several items share one under policy '",
                           catalog_options.policy, "'; take counter, popularity or repair"));
 }
 
@@ -160,7 +165,8 @@ void Pipeline::load_tokenizer(const std::string& folder) {
     return it->second;
   };
   if (fact("data") != fingerprint(data_))
-    throw CheckpointError(str(path, ": fitted on data ", fact("data"), ", this data set is ", fingerprint(data_), "; tokenize again"));
+    throw CheckpointError(
+        str(path, ": fitted on data ", fact("data"), ", this data set is ", fingerprint(data_), "; tokenize again"));
   for (const auto& featurizer : featurizers_) {
     StateReader reader(file, "featurizer." + featurizer->modality() + "/", path);
     featurizer->visit(reader);
@@ -190,7 +196,8 @@ void Pipeline::build() {
   const ModelSpec spec = model_->spec();
   const HeadSpec head_spec = head_->spec(spec);
   if (head_spec.needs_labels && data_.interactions.label.empty())
-    throw ConfigError(str(config_.section("head").where("plugin"), ": the head learns from labels (clicks), the data set has none"));
+    throw ConfigError(
+        str(config_.section("head").where("plugin"), ": the head learns from labels (clicks), the data set has none"));
   head_->build(context, spec);
   model_->build(context, head_->item_tower());
   model_->initialize(context.seed, "model/");
@@ -213,7 +220,8 @@ std::vector<std::int32_t> Pipeline::encode(const Items& items) const {
   std::map<std::string, ItemFeatures> features;
   for (const auto& featurizer : featurizers_) features[featurizer->modality()] = featurizer->encode(items);
   for (const auto& wanted : tokenizer_->modalities())
-    check(features.contains(wanted), "encode: the tokenizer reads modality '", wanted, "', present: ", present(features));
+    check(features.contains(wanted), "encode: the tokenizer reads modality '", wanted,
+          "', present: ", present(features));
   return tokenizer_->encode(features);
 }
 
@@ -224,7 +232,8 @@ std::string Pipeline::identity() const {
   for (const char* section : {"split", "tokenizer", "catalog", "model", "head"})
     if (config_.has(section)) text += config_.section(section).toml() + "\n";
   for (const auto& section : config_.sections("featurizer")) text += section.toml() + "\n";
-  text += str(train_options.batch_size, " ", train_options.accumulate, " ", train_options.subsequences, " ", train_options.bucket);
+  text += str(train_options.batch_size, " ", train_options.accumulate, " ", train_options.subsequences, " ",
+              train_options.bucket);
   char hex[17];
   std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(stream_of(text)));
   return hex;
@@ -238,8 +247,7 @@ std::string Pipeline::effective() const {
   };
   add(DataSource::kRole, "data", config_.section("data"));
   const auto featurizers = config_.sections("featurizer");
-  for (std::size_t i = 0; i < featurizers.size(); ++i)
-    add(Featurizer::kRole, str("featurizer.", i), featurizers[i]);
+  for (std::size_t i = 0; i < featurizers.size(); ++i) add(Featurizer::kRole, str("featurizer.", i), featurizers[i]);
   add(Tokenizer::kRole, "tokenizer", config_.section("tokenizer"));
   add(Model::kRole, "model", config_.section("model"));
   add(Head::kRole, "head", config_.section("head"));
@@ -256,7 +264,8 @@ std::vector<std::string> Pipeline::plugins() const {
   std::vector<std::string> out;
   auto add = [&](const char* role, const Section& section) {
     const auto* component = registry_.find(role, section.plugin());
-    if (component != nullptr) out.push_back(str(component->role, " ", component->name, " ", component->version, " from ", component->file));
+    if (component != nullptr)
+      out.push_back(str(component->role, " ", component->name, " ", component->version, " from ", component->file));
   };
   add(DataSource::kRole, config_.section("data"));
   for (const auto& section : config_.sections("featurizer")) add(Featurizer::kRole, section);

@@ -44,12 +44,13 @@ class TESSERA_API Pipeline {
 
   void load_data(Rejects& rejects, FitContext& context);  // context.rejects becomes &rejects
   void tokenize(FitContext& context);
-  void load_tokenizer(const std::string& folder);         // tokenizer.safetensors and codes of save_tokenizer()
-  void save_tokenizer(const std::string& folder) const;   // tokenizer.safetensors, codes.npy, <dataset>.index.json
+  void load_tokenizer(const std::string& folder);        // tokenizer.safetensors and codes of save_tokenizer()
+  void save_tokenizer(const std::string& folder) const;  // tokenizer.safetensors, codes.npy, <dataset>.index.json
   void build();
-  void save_model(const std::string& folder) const;       // model.safetensors
+  void save_model(const std::string& folder) const;  // model.safetensors
   void load_model(const std::string& folder);
-  // Vectors of items never seen, by every featurizer, and their codes; for `tessera recommend` on new items and for tests.
+  // Vectors of items never seen, by every featurizer, and their codes; for `tessera recommend` on new items and for
+  // tests.
   std::vector<std::int32_t> encode(const Items& items) const;
 
   Dataset& data() { return data_; }
@@ -61,10 +62,11 @@ class TESSERA_API Pipeline {
   Head& head() const { return *head_; }
   HealthReport health() const;  // of the fitted tokenizer
 
-  // A hash of what weights depend on: data, split, featurizers, tokenizer, catalogue, model, head, batches and seed; not of budgets,
-  // devices or evaluation.
+  // A hash of what weights depend on: data, split, featurizers, tokenizer, catalogue, model, head, batches and seed;
+  // not of budgets, devices or evaluation.
   std::string identity() const;
-  std::string effective() const;  // the configuration as TOML, with every option that the files leave out at its default
+  std::string effective()
+      const;  // the configuration as TOML, with every option that the files leave out at its default
   std::vector<std::string> plugins() const;  // "tokenizer rq_vae 0.1 from FILE", what the run was made with
 
  private:

@@ -45,8 +45,9 @@ void write_manifest(const std::string& folder, const Manifest& m) {
     auto text = [&](const char* key, const std::string& value) { out << key << " = " << json_text(value) << '\n'; };
     // A document inside the document, as it reads, where TOML's literal strings can hold it.
     auto block = [&](const char* key, const std::string& value) {
-      const bool plain = value.find("'''") == std::string::npos && !value.ends_with('\'') &&
-                         std::all_of(value.begin(), value.end(), [](unsigned char c) { return c >= 32 || c == '\n' || c == '\t'; });
+      const bool plain =
+          value.find("'''") == std::string::npos && !value.ends_with('\'') &&
+          std::all_of(value.begin(), value.end(), [](unsigned char c) { return c >= 32 || c == '\n' || c == '\t'; });
       if (plain) out << key << " = '''\n" << value << "'''\n";
       else text(key, value);
     };
@@ -68,7 +69,11 @@ void write_manifest(const std::string& folder, const Manifest& m) {
     out << "\n[metrics]\n";
     for (const auto& [name, value] : m.metrics) {
       const std::string number = json_number(value);
-      out << json_text(name) << " = " << (number == "null" ? "nan" : number.find_first_of(".e") == std::string::npos ? number + ".0" : number) << '\n';
+      out << json_text(name) << " = "
+          << (number == "null"                                  ? "nan"
+              : number.find_first_of(".e") == std::string::npos ? number + ".0"
+                                                                : number)
+          << '\n';
     }
   });
 }
@@ -76,7 +81,8 @@ void write_manifest(const std::string& folder, const Manifest& m) {
 bool is_run_directory(const std::string& folder) { return std::filesystem::exists(folder + "/manifest.toml"); }
 
 Manifest read_manifest(const std::string& folder) {
-  check(is_run_directory(folder), folder, ": no manifest.toml there; expected a run directory, as `tessera train` writes it");
+  check(is_run_directory(folder), folder,
+        ": no manifest.toml there; expected a run directory, as `tessera train` writes it");
   const Config facts = Config::load({folder + "/manifest.toml"});
   Manifest m;
   auto text = [&](const char* key) { return facts.text(key, ""); };
@@ -125,7 +131,8 @@ PerUser read_per_user(const std::string& path) {
     for (std::size_t i = 1; i < fields.size(); ++i) {
       double value = 0;
       const auto [end, error] = std::from_chars(fields[i].data(), fields[i].data() + fields[i].size(), value);
-      check(error == std::errc() && end == fields[i].data() + fields[i].size(), path, ":", record, ": '", fields[i], "' is no number");
+      check(error == std::errc() && end == fields[i].data() + fields[i].size(), path, ":", record, ": '", fields[i],
+            "' is no number");
       out.values[header[i]].push_back(value);
     }
   }

@@ -5,7 +5,8 @@
 
 namespace tessera {
 
-// Raw text, images or files -> vectors of one modality. Fitted once on a catalogue (no interactions are seen), then frozen.
+// Raw text, images or files -> vectors of one modality. Fitted once on a catalogue (no interactions are seen), then
+// frozen.
 class TESSERA_API Featurizer {
  public:
   static constexpr const char* kRole = "featurizer";
@@ -13,7 +14,8 @@ class TESSERA_API Featurizer {
   virtual std::string modality() const = 0;
   virtual void fit(const Dataset& data, FitContext& context) = 0;
   virtual ItemFeatures features(const Dataset& data) const = 0;  // of the catalogue: (I, D)
-  virtual ItemFeatures encode(const Items& items) const = 0;     // of items never seen; throws Error where it reads a file by row
+  virtual ItemFeatures encode(
+      const Items& items) const = 0;  // of items never seen; throws Error where it reads a file by row
   virtual void visit(StateVisitor& state) = 0;
 };
 

@@ -12,9 +12,10 @@ namespace tessera {
 // Which items may be answered. Everything that a head returns obeys it.
 struct RankRequest {
   int k = 10;
-  std::vector<std::int64_t> excluded_offset;  // (B + 1), with excluded: items that a row may not get (its own history, say); or empty
+  std::vector<std::int64_t>
+      excluded_offset;  // (B + 1), with excluded: items that a row may not get (its own history, say); or empty
   std::vector<std::int32_t> excluded;
-  std::vector<std::uint8_t> allowed;          // (I) 0/1: in stock, of a category; or empty: all
+  std::vector<std::uint8_t> allowed;  // (I) 0/1: in stock, of a category; or empty: all
 };
 
 struct Ranking {
@@ -26,8 +27,8 @@ struct Ranking {
 struct HeadSpec {
   BatchForm form = BatchForm::every_position;
   bool has_item_tower = false;
-  bool needs_unique_items = false;   // identifiers must be unique (generative heads)
-  bool needs_labels = false;         // click heads
+  bool needs_unique_items = false;  // identifiers must be unique (generative heads)
+  bool needs_labels = false;        // click heads
 };
 
 // Memory -> loss, ranked items, exact scores.
@@ -36,13 +37,14 @@ class TESSERA_API Head : public Module {
   static constexpr const char* kRole = "head";
   ~Head() override;
   virtual HeadSpec spec(const ModelSpec& model) const = 0;
-  // Makes the parameters; called before the model's build(). Throws ConfigError that names the neighbour and what it lacks.
+  // Makes the parameters; called before the model's build(). Throws ConfigError that names the neighbour and what it
+  // lacks.
   virtual void build(const BuildContext& context, const ModelSpec& model) = 0;
-  virtual ItemVectorSource* item_tower();  // null where there is none
+  virtual ItemVectorSource* item_tower();                          // null where there is none
   virtual Tensor loss(Model& model, const TrainBatch& batch) = 0;  // scalar, mean over targets
   virtual Ranking rank(Model& model, const Histories& histories, const RankRequest& request) = 0;
-  // Exact scores of given items: candidates of row b are items[offset[b] .. offset[b + 1]). Returns one number a candidate,
-  // on the scale of rank().
+  // Exact scores of given items: candidates of row b are items[offset[b] .. offset[b + 1]). Returns one number a
+  // candidate, on the scale of rank().
   virtual std::vector<float> score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
                                    std::span<const std::int32_t> items) = 0;
 };

@@ -13,9 +13,9 @@ namespace tessera {
 class TESSERA_API ItemVectorSource {
  public:
   virtual ~ItemVectorSource();
-  virtual int width() const = 0;                                           // D
-  virtual Tensor vectors(std::span<const std::int32_t> items) = 0;        // (n, D); -1 gives zeros
-  virtual Tensor all() = 0;                                                // (I, D)
+  virtual int width() const = 0;                                    // D
+  virtual Tensor vectors(std::span<const std::int32_t> items) = 0;  // (n, D); -1 gives zeros
+  virtual Tensor all() = 0;                                         // (I, D)
 };
 
 }  // namespace tessera

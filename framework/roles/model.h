@@ -21,14 +21,14 @@ struct BuildContext {
 };
 
 struct ModelSpec {
-  int width = 0;                     // D of states, summary or propagated vectors
-  bool reads_histories = true;       // false: reads the training graph (vbpr, lightgcn, ...): propagate()
-  bool causal = false;               // a state sees its past alone: every position can be a target
-  bool token_states = false;         // one state a token (L an item); else one an item or an anchor
-  bool extends = false;              // offers extend()
-  bool appends = false;              // offers append()
-  bool wants_item_vectors = false;   // needs the head's item tower
-  std::int64_t max_items = 0;        // longest history it reads (the newest are kept); 0: any
+  int width = 0;                    // D of states, summary or propagated vectors
+  bool reads_histories = true;      // false: reads the training graph (vbpr, lightgcn, ...): propagate()
+  bool causal = false;              // a state sees its past alone: every position can be a target
+  bool token_states = false;        // one state a token (L an item); else one an item or an anchor
+  bool extends = false;             // offers extend()
+  bool appends = false;             // offers append()
+  bool wants_item_vectors = false;  // needs the head's item tower
+  std::int64_t max_items = 0;       // longest history it reads (the newest are kept); 0: any
 };
 
 // What a model remembers of B users. States and summary are public; the cache is the model's own (keys and values).
@@ -38,18 +38,21 @@ struct Memory {
   };
   Tensor states;                        // (M, D), jagged over users
   std::vector<std::int64_t> offset{0};  // (B + 1)
-  std::vector<std::int32_t> item_row;   // (N): the state that has seen exactly the history up to item i; empty: row i itself
-  Tensor summary;                       // (B, D): the state to predict the next item from; zeros for an empty history
-  std::shared_ptr<Cache> cache;         // made outside of training where the spec extends or appends
+  std::vector<std::int32_t>
+      item_row;                  // (N): the state that has seen exactly the history up to item i; empty: row i itself
+  Tensor summary;                // (B, D): the state to predict the next item from; zeros for an empty history
+  std::shared_ptr<Cache> cache;  // made outside of training where the spec extends or appends
 };
 
-// Continuations of histories that do not see each other: beams of codes, or items to score. Each call adds t tokens to each.
+// Continuations of histories that do not see each other: beams of codes, or items to score. Each call adds t tokens to
+// each.
 struct Candidates {
-  std::vector<std::int32_t> row;     // (C) which history of the memory
-  std::vector<std::int32_t> parent;  // (C) which candidate of the previous extension it continues; empty at the first call
-  std::vector<std::int32_t> code;    // (C, t) codes of levels first_level .. first_level + t - 1
+  std::vector<std::int32_t> row;  // (C) which history of the memory
+  std::vector<std::int32_t>
+      parent;  // (C) which candidate of the previous extension it continues; empty at the first call
+  std::vector<std::int32_t> code;  // (C, t) codes of levels first_level .. first_level + t - 1
   int first_level = 0;
-  int tokens = 1;                    // t
+  int tokens = 1;  // t
 };
 
 // The result of extend(): states of the newest tokens, and privately what the next call needs.
@@ -65,15 +68,17 @@ class TESSERA_API Model : public Module {
   static constexpr const char* kRole = "model";
   ~Model() override;
   virtual ModelSpec spec() const = 0;  // from options alone, before build()
-  // Makes the parameters. tower: the head's item vectors, or null. Throws ConfigError that names the neighbour and what it lacks.
+  // Makes the parameters. tower: the head's item vectors, or null. Throws ConfigError that names the neighbour and what
+  // it lacks.
   virtual void build(const BuildContext& context, ItemVectorSource* tower) = 0;
   virtual Memory encode(const Histories& histories);
   // The same for inference where the summary and the cache are enough: states may be left out. Not recorded.
   virtual Memory summarize(const Histories& histories);
-  virtual std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates, const Extension* previous);
+  virtual std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates,
+                                            const Extension* previous);
   virtual void append(Memory& memory, const Histories& news);  // row b continues row b; equals encode(old + news)
   virtual std::pair<Tensor, Tensor> propagate(ItemVectorSource* tower);  // users (U, D), items (I, D)
-  virtual Tensor auxiliary_loss(const TrainBatch& batch);  // added to the head's; empty: none
+  virtual Tensor auxiliary_loss(const TrainBatch& batch);                // added to the head's; empty: none
 };
 
 }  // namespace tessera

@@ -9,7 +9,8 @@ namespace tessera {
 namespace {
 
 [[noreturn]] void not_offered(const char* call) {
-  throw Error(str("model: ", call, " is not offered by this model; its spec says so and the pipeline should have refused the pair"));
+  throw Error(str("model: ", call,
+                  " is not offered by this model; its spec says so and the pipeline should have refused the pair"));
 }
 
 }  // namespace

@@ -13,20 +13,25 @@
 
 namespace tessera {
 
-// Item -> tuple of codes. Fitted on training data alone (it may read Dataset::features and the interactions whose part is train),
-// then frozen. encode() and reconstruct() are const and thread-safe.
+// Item -> tuple of codes. Fitted on training data alone (it may read Dataset::features and the interactions whose part
+// is train), then frozen. encode() and reconstruct() are const and thread-safe.
 class TESSERA_API Tokenizer {
  public:
   static constexpr const char* kRole = "tokenizer";
   virtual ~Tokenizer();
-  virtual std::vector<std::string> modalities() const { return {}; }  // features that it needs; empty: ids alone, or any
+  virtual std::vector<std::string> modalities() const {
+    return {};
+  }  // features that it needs; empty: ids alone, or any
   virtual void fit(const Dataset& data, FitContext& context) = 0;
   virtual ItemTokens tokens(const Dataset& data) const = 0;  // of the catalogue it was fitted on
-  // (n, L) codes of items never seen, one row of each modality's vectors an item. Throws Error where items cannot be encoded.
+  // (n, L) codes of items never seen, one row of each modality's vectors an item. Throws Error where items cannot be
+  // encoded.
   virtual std::vector<std::int32_t> encode(const std::map<std::string, ItemFeatures>& features) const = 0;
-  // Features of a modality rebuilt from the first `levels` levels of codes (n, L): (n, D), for the health report. Empty: cannot.
+  // Features of a modality rebuilt from the first `levels` levels of codes (n, L): (n, D), for the health report.
+  // Empty: cannot.
   virtual Tensor reconstruct(std::span<const std::int32_t> codes, int levels, const std::string& modality) const;
-  // What the reconstruction is compared with, (I, D), where it is not the raw feature (a tokenizer that standardises). Empty: raw.
+  // What the reconstruction is compared with, (I, D), where it is not the raw feature (a tokenizer that standardises).
+  // Empty: raw.
   virtual Tensor reconstruction_target(const Dataset& data, const std::string& modality) const;
   // (I, K) squared distances of each item's last residual to the last codebook, for the policy `repair`. Empty: cannot.
   virtual Tensor last_level_distances(const Dataset& data) const;

@@ -23,7 +23,9 @@ std::string varint(std::uint64_t value) {
 }
 
 // Protocol buffer fields: tag = number << 3 | wire type (0 varint, 1 eight bytes, 2 length-delimited, 5 four bytes).
-std::string field_varint(int number, std::uint64_t value) { return varint(static_cast<std::uint64_t>(number) << 3) + varint(value); }
+std::string field_varint(int number, std::uint64_t value) {
+  return varint(static_cast<std::uint64_t>(number) << 3) + varint(value);
+}
 std::string field_double(int number, double value) {
   return varint(static_cast<std::uint64_t>(number) << 3 | 1) + little_endian(std::bit_cast<std::uint64_t>(value), 8);
 }
@@ -59,7 +61,9 @@ std::uint32_t crc32c(const std::string& bytes) {
 }
 
 // The wall time of each event is its step: files of equal runs are equal byte by byte.
-EventFile::EventFile(std::string path) : path_(std::move(path)) { records_ = record(field_double(1, 0.0) + field_bytes(3, "brain.Event:2")); }
+EventFile::EventFile(std::string path) : path_(std::move(path)) {
+  records_ = record(field_double(1, 0.0) + field_bytes(3, "brain.Event:2"));
+}
 
 void EventFile::add(std::int64_t step, const std::string& tag, double value) {
   const std::string scalar = field_bytes(1, tag) + field_float(2, static_cast<float>(value));

@@ -7,8 +7,8 @@
 
 namespace tessera {
 
-// Scalars for TensorBoard: events.out.tfevents.<name>, a sequence of TFRecords (length, masked CRC-32C, Event protocol buffer, masked
-// CRC-32C). Written whole on each flush, so that a crash leaves a readable file.
+// Scalars for TensorBoard: events.out.tfevents.<name>, a sequence of TFRecords (length, masked CRC-32C, Event protocol
+// buffer, masked CRC-32C). Written whole on each flush, so that a crash leaves a readable file.
 class TESSERA_API EventFile {
  public:
   explicit EventFile(std::string path);

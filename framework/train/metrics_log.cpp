@@ -30,10 +30,8 @@ void MetricsLog::restore(const std::string& text) {
     for (auto [key, value] : parser.parse(line).get_object()) {
       double number = 0;
       if (value.get(number) != simdjson::SUCCESS) continue;
-      if (key == "step")
-        row.step = static_cast<std::int64_t>(number);
-      else
-        row.values[std::string(key)] = number;
+      if (key == "step") row.step = static_cast<std::int64_t>(number);
+      else row.values[std::string(key)] = number;
     }
     rows_.push_back(std::move(row));
   }

@@ -9,8 +9,9 @@
 
 namespace tessera {
 
-// What a run measured, by step: kept in memory and written as metrics.jsonl, metrics.csv and a TensorBoard event file into the run
-// directory, each atomically. A resumed run starts from the rows of its checkpoint, so the files are the same as without the break.
+// What a run measured, by step: kept in memory and written as metrics.jsonl, metrics.csv and a TensorBoard event file
+// into the run directory, each atomically. A resumed run starts from the rows of its checkpoint, so the files are the
+// same as without the break.
 class TESSERA_API MetricsLog {
  public:
   struct Row {
@@ -22,7 +23,7 @@ class TESSERA_API MetricsLog {
   const std::vector<Row>& rows() const { return rows_; }
   void write() const;
 
-  std::string text() const;             // the JSON lines, for the checkpoint
+  std::string text() const;               // the JSON lines, for the checkpoint
   void restore(const std::string& text);  // what text() gave
 
  private:

@@ -7,13 +7,16 @@
 namespace tessera {
 namespace {
 
-const Tensor& find_tensor(const TensorFile& file, const std::string& name, const Tensor& like, const std::string& path) {
+const Tensor& find_tensor(const TensorFile& file, const std::string& name, const Tensor& like,
+                          const std::string& path) {
   const auto it = file.tensors.find(name);
   if (it == file.tensors.end())
-    throw CheckpointError(str(path, ": tensor '", name, "' is missing; the checkpoint belongs to another pipeline or another version"));
+    throw CheckpointError(
+        str(path, ": tensor '", name, "' is missing; the checkpoint belongs to another pipeline or another version"));
   if (it->second.shape() != like.shape() || it->second.dtype() != like.dtype())
-    throw CheckpointError(str(path, ": tensor '", name, "' is ", name_of(it->second.dtype()), " ", it->second.shape().text(), ", the pipeline expects ",
-                              name_of(like.dtype()), " ", like.shape().text()));
+    throw CheckpointError(str(path, ": tensor '", name, "' is ", name_of(it->second.dtype()), " ",
+                              it->second.shape().text(), ", the pipeline expects ", name_of(like.dtype()), " ",
+                              like.shape().text()));
   return it->second;
 }
 
@@ -29,11 +32,15 @@ void update_average(Tensor& average, const Tensor& value, double decay) {
 
 }  // namespace
 
-Optimizer::Optimizer(Named parameters, const TrainOptions& options) : parameters_(std::move(parameters)), options_(options) {
+Optimizer::Optimizer(Named parameters, const TrainOptions& options)
+    : parameters_(std::move(parameters)), options_(options) {
   for (auto& [name, p] : parameters_) {
     const Tensor& value = p->value;
-    state_.push_back({value, {}, Tensor::zeros(value.shape(), value.dtype(), value.device()),
-                      Tensor::zeros(value.shape(), value.dtype(), value.device()), p->decays ? options.weight_decay : 0.0});
+    state_.push_back({value,
+                      {},
+                      Tensor::zeros(value.shape(), value.dtype(), value.device()),
+                      Tensor::zeros(value.shape(), value.dtype(), value.device()),
+                      p->decays ? options.weight_decay : 0.0});
     if (options.average > 0) average_.push_back(value.clone());
   }
 }
@@ -58,11 +65,13 @@ double Optimizer::step(double learning_rate, int accumulated) {
   update.beta2 = options_.beta2;
   update.eps = options_.epsilon;
   update.step = ++steps_;
-  update.gradient_scale = options_.clip_norm > 0 && norm > options_.clip_norm ? share * options_.clip_norm / norm : share;
+  update.gradient_scale =
+      options_.clip_norm > 0 && norm > options_.clip_norm ? share * options_.clip_norm / norm : share;
   adamw(moved, update);
   for (auto& [name, p] : parameters_) p->gradient = {};
   // Early averages would remember the initial values: the decay grows into its own.
-  const double decay = std::min(options_.average, (1.0 + static_cast<double>(steps_)) / (10.0 + static_cast<double>(steps_)));
+  const double decay =
+      std::min(options_.average, (1.0 + static_cast<double>(steps_)) / (10.0 + static_cast<double>(steps_)));
   for (std::size_t i = 0; i < average_.size(); ++i) update_average(average_[i], parameters_[i].second->value, decay);
   return norm;
 }
@@ -96,7 +105,8 @@ void save_parameters(const Optimizer::Named& parameters, const std::string& pref
   for (const auto& [name, p] : parameters) file.tensors[prefix + name] = p->value;
 }
 
-void load_parameters(const Optimizer::Named& parameters, const std::string& prefix, const TensorFile& file, const std::string& path) {
+void load_parameters(const Optimizer::Named& parameters, const std::string& prefix, const TensorFile& file,
+                     const std::string& path) {
   for (const auto& [name, p] : parameters) p->value.copy_from(find_tensor(file, prefix + name, p->value, path));
 }
 

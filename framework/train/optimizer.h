@@ -18,8 +18,9 @@ class TESSERA_API Optimizer {
   using Named = std::vector<std::pair<std::string, Parameter*>>;
   Optimizer(Named parameters, const TrainOptions& options);
 
-  // One update from the gradients that the tape left, summed over `accumulated` batches; clears them. Returns the gradient norm before
-  // clipping. Parameters without a gradient stay. A norm that is not finite updates nothing and is returned for the caller to stop at.
+  // One update from the gradients that the tape left, summed over `accumulated` batches; clears them. Returns the
+  // gradient norm before clipping. Parameters without a gradient stay. A norm that is not finite updates nothing and is
+  // returned for the caller to stop at.
   double step(double learning_rate, int accumulated);
   std::int64_t steps() const { return steps_; }
 
@@ -39,9 +40,10 @@ class TESSERA_API Optimizer {
   std::int64_t steps_ = 0;
 };
 
-// Copies named tensors between parameters and a file; names get the prefix. load throws CheckpointError, with path and name, for a tensor
-// that is missing or has another shape or type.
+// Copies named tensors between parameters and a file; names get the prefix. load throws CheckpointError, with path and
+// name, for a tensor that is missing or has another shape or type.
 TESSERA_API void save_parameters(const Optimizer::Named& parameters, const std::string& prefix, TensorFile& file);
-TESSERA_API void load_parameters(const Optimizer::Named& parameters, const std::string& prefix, const TensorFile& file, const std::string& path);
+TESSERA_API void load_parameters(const Optimizer::Named& parameters, const std::string& prefix, const TensorFile& file,
+                                 const std::string& path);
 
 }  // namespace tessera

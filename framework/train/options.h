@@ -33,7 +33,8 @@ struct TrainOptions {
   void describe(V& v) {
     v("epochs", epochs, "passes over the training data", 1, 1000000);
     v("max_steps", max_steps, "stop after so many steps; 0: no limit", 0, 1000000000);
-    v("max_minutes", max_minutes, "stop after so many minutes of training (the result then depends on the machine); 0: no limit", 0.0, 1e6);
+    v("max_minutes", max_minutes,
+      "stop after so many minutes of training (the result then depends on the machine); 0: no limit", 0.0, 1e6);
     v("batch_size", batch_size, "users or samples a batch", 1, 1000000);
     v("accumulate", accumulate, "batches whose gradients make one step", 1, 10000);
     v("subsequences", subsequences, "train on sub-sequences too: random crops, or a sample for each position");
@@ -42,12 +43,15 @@ struct TrainOptions {
     v("schedule", schedule, "after the warm-up", {"constant", "cosine", "inverse_sqrt"});
     v("warmup_steps", warmup_steps, "steps of linear warm-up", 0, 100000000);
     v("final_rate", final_rate, "cosine: share of the peak that is left at the end", 0.0, 1.0);
-    v("weight_decay", weight_decay, "AdamW's decoupled decay; biases, norms and tables that say so are spared", 0.0, 10.0);
+    v("weight_decay", weight_decay, "AdamW's decoupled decay; biases, norms and tables that say so are spared", 0.0,
+      10.0);
     v("beta1", beta1, "decay of the first moment", 0.0, 0.9999);
     v("beta2", beta2, "decay of the second moment", 0.0, 0.99999);
     v("epsilon", epsilon, "AdamW's epsilon", 0.0, 1.0);
     v("clip_norm", clip_norm, "largest global gradient norm; 0: no clipping", 0.0, 1e9);
-    v("average", average, "decay of an exponential average of the weights, which is then what is validated and saved; 0: none", 0.0, 0.99999);
+    v("average", average,
+      "decay of an exponential average of the weights, which is then what is validated and saved; 0: none", 0.0,
+      0.99999);
     v("valid_every", valid_every, "epochs between validations; 0: none, the last weights are kept", 0, 1000000);
     v("patience", patience, "validations without a better metric before training stops", 1, 1000000);
     v("metric", metric, "validation metric that selects the weights, e.g. NDCG@10 or unseen/Recall@20");

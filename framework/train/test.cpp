@@ -23,7 +23,8 @@ namespace {
 
 constexpr int kItems = 12, kWidth = 8;
 
-// The smallest real pair: the state after an item is its embedding with dropout; scores are inner products with a second table.
+// The smallest real pair: the state after an item is its embedding with dropout; scores are inner products with a
+// second table.
 class ToyModel final : public Model {
  public:
   ToyModel() : table_(add_parameter("table", {kItems, kWidth}, normal(0.5))) { initialize(1, "model/"); }
@@ -54,10 +55,14 @@ class ToyHead final : public Head {
     return linear_cross_entropy(model.encode(batch.histories).states, table_(), {}, batch.target);
   }
   Ranking rank(Model& model, const Histories& h, const RankRequest& request) override {
-    auto top = topk_inner_product(model.encode(h).summary, table_.value, request.k, request.excluded_offset, request.excluded, request.allowed);
+    auto top = topk_inner_product(model.encode(h).summary, table_.value, request.k, request.excluded_offset,
+                                  request.excluded, request.allowed);
     return {request.k, std::move(top.index), std::move(top.score)};
   }
-  std::vector<float> score(Model&, const Histories&, std::span<const std::int64_t>, std::span<const std::int32_t>) override { return {}; }
+  std::vector<float> score(Model&, const Histories&, std::span<const std::int64_t>,
+                           std::span<const std::int32_t>) override {
+    return {};
+  }
   Parameter& table_;
   std::int64_t poison_step = -1;
 };
@@ -105,7 +110,8 @@ class TrainerTest : public ::testing::Test {
   }
 
   // Trains until `stop_after` steps were taken in this call (0: to the end). Returns the weights as bytes.
-  TrainResult run(const std::string& name, const TrainOptions& options, bool resume = false, int stop_after = 0, const std::string& identity = "x") {
+  TrainResult run(const std::string& name, const TrainOptions& options, bool resume = false, int stop_after = 0,
+                  const std::string& identity = "x") {
     ToyModel model;
     ToyHead head;
     head.poison_step = poison_step_;
@@ -186,7 +192,9 @@ TEST_F(TrainerTest, CheckpointOfAnotherPipelineIsRefused) {
     run("d", quick(), true, 0, "y");
     FAIL();
   } catch (const CheckpointError& error) {
-    EXPECT_NE(std::string(error.what()).find("made by another pipeline, data set or seed (x, now y)"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("made by another pipeline, data set or seed (x, now y)"),
+              std::string::npos)
+        << error.what();
   }
 }
 
@@ -196,7 +204,8 @@ TEST_F(TrainerTest, NonFiniteLossStopsAndTheLastGoodCheckpointStays) {
     run("e", quick());
     FAIL();
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("train: the loss is nan at step 9 (epoch 3, batch 1)"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("train: the loss is nan at step 9 (epoch 3, batch 1)"), std::string::npos)
+        << error.what();
   }
   poison_step_ = -1;
   run("e", quick(), true);

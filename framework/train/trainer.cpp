@@ -52,8 +52,8 @@ Optimizer::Named named_parameters(Model& model, Head& head) {
   return all;
 }
 
-Trainer::Trainer(Model& model, Head& head, const Dataset& data, const TrainOptions& options, const EvaluateOptions& evaluation,
-                 std::uint64_t seed, std::string folder, std::string identity)
+Trainer::Trainer(Model& model, Head& head, const Dataset& data, const TrainOptions& options,
+                 const EvaluateOptions& evaluation, std::uint64_t seed, std::string folder, std::string identity)
     : model_(model),
       head_(head),
       data_(data),
@@ -66,10 +66,13 @@ Trainer::Trainer(Model& model, Head& head, const Dataset& data, const TrainOptio
       batches_(data, batch_options(spec_, head.spec(spec_), options), seed),
       optimizer_(named_parameters(model, head), options),
       log_(folder_) {
-  check(batches_.per_epoch() > 0, "train: the training part has no targets: every user needs at least two training items");
+  check(batches_.per_epoch() > 0,
+        "train: the training part has no targets: every user needs at least two training items");
 }
 
-std::int64_t Trainer::steps_per_epoch() const { return (batches_.per_epoch() + options_.accumulate - 1) / options_.accumulate; }
+std::int64_t Trainer::steps_per_epoch() const {
+  return (batches_.per_epoch() + options_.accumulate - 1) / options_.accumulate;
+}
 
 std::int64_t Trainer::total_steps() const {
   const std::int64_t all = steps_per_epoch() * options_.epochs;
@@ -84,8 +87,9 @@ double Trainer::gradient_of_batch(std::int64_t epoch, std::int64_t index) {
   if (const Tensor more = model_.auxiliary_loss(batch)) loss = add(loss, more);
   const double value = loss.item();
   if (!std::isfinite(value))
-    throw Error(str("train: the loss is ", value, " at step ", optimizer_.steps() + 1, " (epoch ", epoch + 1, ", batch ", index + 1,
-                    "), last gradient norm ", last_norm_, "; lower train.learning_rate or set train.clip_norm, and go on with --resume"));
+    throw Error(str("train: the loss is ", value, " at step ", optimizer_.steps() + 1, " (epoch ", epoch + 1,
+                    ", batch ", index + 1, "), last gradient norm ", last_norm_,
+                    "; lower train.learning_rate or set train.clip_norm, and go on with --resume"));
   tape.backward(loss);
   return value;
 }
@@ -99,7 +103,8 @@ double Trainer::take_step(std::int64_t step) {
   last_rate_ = learning_rate_at(step + 1, total_steps(), options_);
   last_norm_ = optimizer_.step(last_rate_, static_cast<int>(last - first));
   if (!std::isfinite(last_norm_))
-    throw Error(str("train: the gradient norm is ", last_norm_, " at step ", step + 1, " (epoch ", epoch + 1, "), loss ", loss_sum,
+    throw Error(str("train: the gradient norm is ", last_norm_, " at step ", step + 1, " (epoch ", epoch + 1,
+                    "), loss ", loss_sum,
                     "; lower train.learning_rate or set train.clip_norm, and go on with --resume"));
   return loss_sum / static_cast<double>(last - first);
 }
@@ -114,7 +119,8 @@ TrainResult Trainer::run(bool resume, FitContext& context) {
     const std::int64_t step = optimizer_.steps();
     progress_.epoch_loss += take_step(step);
     context.progress(static_cast<double>(step + 1) / static_cast<double>(total),
-                     str("epoch ", step / per_epoch + 1, " loss ", fixed(progress_.epoch_loss / static_cast<double>(step % per_epoch + 1))));
+                     str("epoch ", step / per_epoch + 1, " loss ",
+                         fixed(progress_.epoch_loss / static_cast<double>(step % per_epoch + 1))));
     const bool epoch_ends = (step + 1) % per_epoch == 0 || step + 1 == total;
     if (epoch_ends) end_epoch(step / per_epoch + 1, context);
     if (options_.max_minutes > 0 && seconds() > 60 * options_.max_minutes && !progress_.finished) {
@@ -122,7 +128,8 @@ TrainResult Trainer::run(bool resume, FitContext& context) {
       progress_.reason = str("the budget of ", options_.max_minutes, " minutes is spent");
     }
     result.interrupted = !progress_.finished && optimizer_.steps() < total && context.stop();
-    if (epoch_ends || result.interrupted || progress_.finished || (step + 1) % options_.checkpoint_steps == 0) save_checkpoint();
+    if (epoch_ends || result.interrupted || progress_.finished || (step + 1) % options_.checkpoint_steps == 0)
+      save_checkpoint();
     if (result.interrupted) break;
   }
   if (!result.interrupted && !best_.empty()) {
@@ -134,9 +141,9 @@ TrainResult Trainer::run(bool resume, FitContext& context) {
   result.best_epoch = progress_.best_epoch;
   result.best_metric = progress_.best_metric;
   result.seconds = seconds();
-  result.reason = result.interrupted           ? "a stop was requested"
-                  : progress_.reason.empty()   ? str("all ", result.steps, " steps are done")
-                                               : progress_.reason;
+  result.reason = result.interrupted         ? "a stop was requested"
+                  : progress_.reason.empty() ? str("all ", result.steps, " steps are done")
+                                             : progress_.reason;
   return result;
 }
 
@@ -165,7 +172,8 @@ void Trainer::validate(std::int64_t epoch, MetricsLog::Row& row, FitContext& con
   const auto found = result.mean.find(options_.metric);
   if (found == result.mean.end()) {
     optimizer_.swap_average();
-    throw ConfigError(str("train.metric is '", options_.metric, "', which validation does not give; it gives ", result.names.front(), " and the like"));
+    throw ConfigError(str("train.metric is '", options_.metric, "', which validation does not give; it gives ",
+                          result.names.front(), " and the like"));
   }
   if (progress_.best_epoch == 0 || found->second > progress_.best_metric) {
     progress_.best_metric = found->second;
@@ -174,7 +182,8 @@ void Trainer::validate(std::int64_t epoch, MetricsLog::Row& row, FitContext& con
     keep_best();
   } else if (++progress_.bad_validations >= options_.patience) {
     progress_.finished = true;
-    progress_.reason = str(options_.metric, " did not rise for ", options_.patience, " validations; the best was epoch ", progress_.best_epoch);
+    progress_.reason = str(options_.metric, " did not rise for ", options_.patience,
+                           " validations; the best was epoch ", progress_.best_epoch);
   }
   optimizer_.swap_average();
   context.progress(-1, "");  // a validation may take long: let a bar measure its rate afresh
@@ -208,7 +217,8 @@ void Trainer::save_checkpoint() const {
   write_safetensors(path, file);
 }
 
-// The newest checkpoint that can be trusted. A damaged one is named and passed over; one of another pipeline is an error.
+// The newest checkpoint that can be trusted. A damaged one is named and passed over; one of another pipeline is an
+// error.
 bool Trainer::load_checkpoint(FitContext& context) {
   std::string damaged;
   for (const char* name : {"/checkpoint.safetensors", "/checkpoint.previous.safetensors"}) {
@@ -233,13 +243,16 @@ bool Trainer::load_checkpoint(FitContext& context) {
 void Trainer::load_from(const std::string& path, const TensorFile& file) {
   auto fact = [&](const std::string& key) {
     const auto it = file.metadata.find(key);
-    if (it == file.metadata.end()) throw CheckpointError(str(path, ": '", key, "' is missing; this is no training checkpoint"));
+    if (it == file.metadata.end())
+      throw CheckpointError(str(path, ": '", key, "' is missing; this is no training checkpoint"));
     return it->second;
   };
   if (fact("tessera.format") != kFormat)
-    throw CheckpointError(str(path, ": checkpoint format ", fact("tessera.format"), ", this program reads format ", kFormat, "; resume with the version that wrote it"));
+    throw CheckpointError(str(path, ": checkpoint format ", fact("tessera.format"), ", this program reads format ",
+                              kFormat, "; resume with the version that wrote it"));
   if (fact("identity") != identity_)
-    throw CheckpointError(str(path, ": made by another pipeline, data set or seed (", fact("identity"), ", now ", identity_, "); use the same ones or another --out"));
+    throw CheckpointError(str(path, ": made by another pipeline, data set or seed (", fact("identity"), ", now ",
+                              identity_, "); use the same ones or another --out"));
   load_parameters(optimizer_.parameters(), "", file, path);
   optimizer_.load(file, path);
   progress_.epoch_loss = std::stod(fact("epoch_loss"));

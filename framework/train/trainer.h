@@ -17,36 +17,37 @@ namespace tessera {
 
 struct TrainResult {
   std::int64_t steps = 0;
-  std::int64_t best_epoch = 0;      // 0: never validated
+  std::int64_t best_epoch = 0;  // 0: never validated
   double best_metric = 0;
-  double seconds = 0;               // of this call
-  bool interrupted = false;         // a stop was requested; a checkpoint was written
-  std::string reason;               // why it ended, as a sentence
+  double seconds = 0;        // of this call
+  bool interrupted = false;  // a stop was requested; a checkpoint was written
+  std::string reason;        // why it ended, as a sentence
 };
 
-// Trains a model and a head on the training part; validates, stops early, keeps the best weights. When run() returns, the modules hold
-// the selected weights.
-// State lies in <folder>/checkpoint.safetensors (and the one before in checkpoint.previous.safetensors), written atomically every
-// checkpoint_steps steps, after each validation and when a stop is requested. Step s is a pure function of (seed, s, weights), so a resumed
-// run ends with the same bits as one that was never broken.
+// Trains a model and a head on the training part; validates, stops early, keeps the best weights. When run() returns,
+// the modules hold the selected weights. State lies in <folder>/checkpoint.safetensors (and the one before in
+// checkpoint.previous.safetensors), written atomically every checkpoint_steps steps, after each validation and when a
+// stop is requested. Step s is a pure function of (seed, s, weights), so a resumed run ends with the same bits as one
+// that was never broken.
 class TESSERA_API Trainer {
  public:
   // identity: what a checkpoint must agree with to be resumed (a hash of pipeline, data and seed).
-  Trainer(Model& model, Head& head, const Dataset& data, const TrainOptions& options, const EvaluateOptions& evaluation, std::uint64_t seed,
-          std::string folder, std::string identity);
+  Trainer(Model& model, Head& head, const Dataset& data, const TrainOptions& options, const EvaluateOptions& evaluation,
+          std::uint64_t seed, std::string folder, std::string identity);
 
   std::int64_t steps_per_epoch() const;
   std::int64_t total_steps() const;
   // resume: go on from the newest good checkpoint in the folder; without one, from the start.
   // Throws Error for a loss or gradient that is not finite, with step, batch and norms; the last good checkpoint stays.
   TrainResult run(bool resume, FitContext& context);
-  // Forward and backward of one batch; gradients are added to the parameters'. Returns the loss. For dry runs and tests.
+  // Forward and backward of one batch; gradients are added to the parameters'. Returns the loss. For dry runs and
+  // tests.
   double gradient_of_batch(std::int64_t epoch, std::int64_t index);
   const MetricsLog& metrics() const { return log_; }
 
  private:
   struct Progress {
-    double epoch_loss = 0;         // sum over the epoch's steps so far
+    double epoch_loss = 0;  // sum over the epoch's steps so far
     double best_metric = 0;
     std::int64_t best_epoch = 0, bad_validations = 0;
     bool finished = false;

@@ -38,7 +38,8 @@ struct Options {
     v("label_smoothing", label_smoothing, "softmax losses: share of the target spread over all", 0.0, 0.9);
     v("normalize", normalize, "cosine instead of inner product");
     v("projection", projection,
-      "a learnt linear map between a state and its scores (begins near the identity): with tied vectors, what the model "
+      "a learnt linear map between a state and its scores (begins near the identity): with tied vectors, what the "
+      "model "
       "has just read need not be what it answers");
     v("temperature", temperature, "scores are divided by it", 0.001, 1000.0);
     v("deviation", deviation, "standard deviation of the first token embeddings", 0.0, 10.0);

@@ -19,7 +19,8 @@ std::shared_ptr<Tokenizer> make(const std::string& options) {
 }
 
 const std::string kSmall =
-    "widths = [16, 6]\ncodes = 12\nlevels = 2\nepochs = 60\nwarmup_epochs = 15\nbatch_size = 64\nlearning_rate = 3e-3\n";
+    "widths = [16, 6]\ncodes = 12\nlevels = 2\nepochs = 60\nwarmup_epochs = 15\nbatch_size = 64\nlearning_rate = "
+    "3e-3\n";
 
 ItemFeatures features(const std::string& modality, std::int64_t items, std::int64_t width, std::uint64_t seed) {
   ItemFeatures out{modality, Tensor({items, width}), std::vector<std::uint8_t>(static_cast<std::size_t>(items), 1)};

@@ -81,7 +81,8 @@ void Tape::backward(const Tensor& y, Tensor seed) {
   check(last >= 0, "backward: the tensor is not on this tape");
   NoTape no_recording;
   gradients_.assign(nodes_.size(), {});
-  for (auto& [parameter, node] : parameters_) gradients_[static_cast<std::size_t>(node)] = std::move(parameter->gradient);
+  for (auto& [parameter, node] : parameters_)
+    gradients_[static_cast<std::size_t>(node)] = std::move(parameter->gradient);
   GradSlot(&gradients_[static_cast<std::size_t>(last)], y.shape(), y.dtype(), y.device()).add(std::move(seed));
   for (int i = last; i >= 0; --i) {
     const auto at = static_cast<std::size_t>(i);
@@ -106,7 +107,8 @@ void Tape::backward(const Tensor& y, Tensor seed) {
 Tensor Tape::gradient(const Tensor& watched) const {
   const int index = index_of(watched);
   const auto at = static_cast<std::size_t>(index);
-  check(index >= 0 && at < gradients_.size(), "gradient: the tensor is not watched by this tape, or backward has not run");
+  check(index >= 0 && at < gradients_.size(),
+        "gradient: the tensor is not watched by this tape, or backward has not run");
   return gradients_[at] ? gradients_[at].reshape(watched.shape()) : Tensor();
 }
 

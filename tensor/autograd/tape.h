@@ -54,11 +54,11 @@ class TESSERA_API Tape {
 
   static Tape* current();
 
-  Tensor watch(const Tensor& x);                // a leaf whose gradient is kept
-  Tensor use(Parameter& parameter);             // the parameter's value as a leaf; once a tape
-  void backward(const Tensor& loss);            // of one element, seeded with 1
-  void backward(const Tensor& y, Tensor seed);  // seed has the shape of y
-  Tensor gradient(const Tensor& watched) const; // empty where nothing reached it
+  Tensor watch(const Tensor& x);                 // a leaf whose gradient is kept
+  Tensor use(Parameter& parameter);              // the parameter's value as a leaf; once a tape
+  void backward(const Tensor& loss);             // of one element, seeded with 1
+  void backward(const Tensor& y, Tensor seed);   // seed has the shape of y
+  Tensor gradient(const Tensor& watched) const;  // empty where nothing reached it
 
   struct Node {
     virtual ~Node();

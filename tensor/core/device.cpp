@@ -29,7 +29,8 @@ void require_cpu(const char* op, Device device) {
 
 void require_cpu_kernel(const char* op, Device device) {
   if (device.is_cpu()) return;
-  throw Error(str(op, ": tensor is on ", device.text(), ", but this op runs on the cpu alone; move its inputs with to(Device::cpu())"));
+  throw Error(str(op, ": tensor is on ", device.text(),
+                  ", but this op runs on the cpu alone; move its inputs with to(Device::cpu())"));
 }
 
 }  // namespace tessera

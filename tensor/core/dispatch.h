@@ -37,18 +37,18 @@ decltype(auto) dispatch_any(DType dtype, F&& f) {
 // TESSERA_ON_DEVICE("softmax", x.device(), softmax_forward(x, y)) calls cpu::softmax_forward or cuda::softmax_forward.
 // The one place where a build without CUDA differs.
 #ifdef TESSERA_WITH_CUDA
-#define TESSERA_ON_DEVICE(op, where, call)   \
-  do {                                       \
-    if ((where).is_cuda()) {                 \
-      ::tessera::cuda::call;                 \
-    } else {                                 \
-      ::tessera::cpu::call;                  \
-    }                                        \
+#define TESSERA_ON_DEVICE(op, where, call) \
+  do {                                     \
+    if ((where).is_cuda()) {               \
+      ::tessera::cuda::call;               \
+    } else {                               \
+      ::tessera::cpu::call;                \
+    }                                      \
   } while (false)
 #else
-#define TESSERA_ON_DEVICE(op, where, call)   \
-  do {                                       \
-    ::tessera::require_cpu(op, where);       \
-    ::tessera::cpu::call;                    \
+#define TESSERA_ON_DEVICE(op, where, call) \
+  do {                                     \
+    ::tessera::require_cpu(op, where);     \
+    ::tessera::cpu::call;                  \
   } while (false)
 #endif

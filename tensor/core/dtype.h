@@ -11,8 +11,8 @@ namespace tessera {
 // f32 works, f64 checks, bf16 stores, the integers index.
 enum class DType : std::uint8_t { f32, f64, bf16, i32, i64, u8 };
 
-TESSERA_API std::size_t size_of(DType type);        // bytes
-TESSERA_API const char* name_of(DType type);        // "f32"
+TESSERA_API std::size_t size_of(DType type);  // bytes
+TESSERA_API const char* name_of(DType type);  // "f32"
 
 // The upper half of an f32. A storage type: arithmetic happens in f32.
 struct bf16 {
@@ -28,12 +28,30 @@ struct bf16 {
 
 template <class T>
 struct DTypeOf;
-template <> struct DTypeOf<float> { static constexpr DType value = DType::f32; };
-template <> struct DTypeOf<double> { static constexpr DType value = DType::f64; };
-template <> struct DTypeOf<bf16> { static constexpr DType value = DType::bf16; };
-template <> struct DTypeOf<std::int32_t> { static constexpr DType value = DType::i32; };
-template <> struct DTypeOf<std::int64_t> { static constexpr DType value = DType::i64; };
-template <> struct DTypeOf<std::uint8_t> { static constexpr DType value = DType::u8; };
+template <>
+struct DTypeOf<float> {
+  static constexpr DType value = DType::f32;
+};
+template <>
+struct DTypeOf<double> {
+  static constexpr DType value = DType::f64;
+};
+template <>
+struct DTypeOf<bf16> {
+  static constexpr DType value = DType::bf16;
+};
+template <>
+struct DTypeOf<std::int32_t> {
+  static constexpr DType value = DType::i32;
+};
+template <>
+struct DTypeOf<std::int64_t> {
+  static constexpr DType value = DType::i64;
+};
+template <>
+struct DTypeOf<std::uint8_t> {
+  static constexpr DType value = DType::u8;
+};
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 

@@ -20,9 +20,9 @@ class TESSERA_API Random {
   Random(std::uint64_t seed, std::uint64_t stream) : seed_(seed), stream_(stream) {}
   std::uint32_t bits();
   std::uint64_t bits64();
-  double uniform();                          // [0, 1), 53 bits
-  double normal();                           // mean 0, deviation 1
-  std::int64_t below(std::int64_t bound);    // 0 .. bound - 1, without bias; bound >= 1
+  double uniform();                        // [0, 1), 53 bits
+  double normal();                         // mean 0, deviation 1
+  std::int64_t below(std::int64_t bound);  // 0 .. bound - 1, without bias; bound >= 1
   template <class T>
   void shuffle(std::span<T> values) {
     for (std::int64_t i = static_cast<std::int64_t>(values.size()) - 1; i > 0; --i)

@@ -85,8 +85,8 @@ To convert(From x) {
 
 Tensor Tensor::to(DType dtype) const {
   if (!storage_ || dtype == dtype_) return *this;
-  check(device().is_cpu(), "to: a conversion from ", name_of(dtype_), " to ", name_of(dtype), " happens on the cpu, tensor is on ",
-        device().text());
+  check(device().is_cpu(), "to: a conversion from ", name_of(dtype_), " to ", name_of(dtype),
+        " happens on the cpu, tensor is on ", device().text());
   Tensor out(shape_, dtype);
   dispatch_any(dtype_, [&](auto from) {
     dispatch_any(dtype, [&](auto to) {

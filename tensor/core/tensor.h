@@ -17,8 +17,8 @@ namespace tessera {
 // A handle to numbers: dense, row-major, on one device. That is the one convention of the library: no strides, so a
 // pointer and a shape say everything; a transpose is a flag of the matrix product, jagged data is values + offsets.
 // Copying a Tensor copies the handle; clone() copies the numbers. A default-constructed Tensor is empty ("none").
-// node() is the tensor's place on a tape (it names the tape too), -1 where its gradient is of no interest; reshape keeps it.
-// Thread-safe like a shared_ptr: handles are independent, the numbers are not guarded.
+// node() is the tensor's place on a tape (it names the tape too), -1 where its gradient is of no interest; reshape
+// keeps it. Thread-safe like a shared_ptr: handles are independent, the numbers are not guarded.
 class TESSERA_API Tensor {
  public:
   Tensor() = default;
@@ -56,12 +56,12 @@ class TESSERA_API Tensor {
   }
   double item() const;  // the single element, from any device; throws Error where there are more
 
-  Tensor reshape(Shape shape) const;                              // a view of all numbers; same node
-  Tensor row_range(std::int64_t begin, std::int64_t end) const;   // a view of rows of the first dimension; no node
-  Tensor clone() const;                                           // own numbers, no node
-  Tensor detach() const;                                          // same numbers, no node
-  Tensor to(DType dtype) const;                                   // converted copy (CPU), or the handle itself
-  Tensor to(Device device) const;                                 // copied across, or the handle itself
+  Tensor reshape(Shape shape) const;                             // a view of all numbers; same node
+  Tensor row_range(std::int64_t begin, std::int64_t end) const;  // a view of rows of the first dimension; no node
+  Tensor clone() const;                                          // own numbers, no node
+  Tensor detach() const;                                         // same numbers, no node
+  Tensor to(DType dtype) const;                                  // converted copy (CPU), or the handle itself
+  Tensor to(Device device) const;                                // copied across, or the handle itself
   void fill(double value);
   void copy_from(const Tensor& source);  // same shape and type, any device
 

@@ -23,8 +23,8 @@ Context& context_of(Device device) {
   const auto at = static_cast<std::size_t>(device.index);
   if (contexts.size() <= at) {
     const int count = cuda_device_count();
-    check(device.index >= 0 && device.index < count, "cuda: tensor is on ", device.text(), ", but this machine has ", count,
-          " CUDA devices");
+    check(device.index >= 0 && device.index < count, "cuda: tensor is on ", device.text(), ", but this machine has ",
+          count, " CUDA devices");
     contexts.resize(static_cast<std::size_t>(count));
   }
   check_cuda(cudaSetDevice(device.index), "set device");

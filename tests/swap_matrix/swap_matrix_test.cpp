@@ -1,4 +1,5 @@
-// Every tokenizer x model x head from TOML alone: a legal cell trains two steps and ranks, an illegal one gives its sentence.
+// Every tokenizer x model x head from TOML alone: a legal cell trains two steps and ranks, an illegal one gives its
+// sentence.
 #include <gtest/gtest.h>
 
 #include <unistd.h>
@@ -21,8 +22,12 @@ struct Part_ {
 
 const std::vector<Part_> kTokenizers = {
     {"item_id", "[tokenizer]\nplugin = \"item_id\"\n"},
-    {"rq_kmeans", "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[tokenizer]\nplugin = \"rq_vae\"\nwidths = []\nlevels = 2\ncodes = 8\n"},
-    {"rq_vae", "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[tokenizer]\nplugin = \"rq_vae\"\nwidths = [16, 8]\nlevels = 2\ncodes = 8\nepochs = 2\nwarmup_epochs = 1\n"},
+    {"rq_kmeans",
+     "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[tokenizer]\nplugin = \"rq_vae\"\nwidths = []\nlevels = "
+     "2\ncodes = 8\n"},
+    {"rq_vae",
+     "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[tokenizer]\nplugin = \"rq_vae\"\nwidths = [16, 8]\nlevels = "
+     "2\ncodes = 8\nepochs = 2\nwarmup_epochs = 1\n"},
 };
 const std::vector<Part_> kModels = {
     {"items_tower", "input = \"items\"\nitem_input = \"tower\"\ncausal = true\n"},
@@ -46,9 +51,12 @@ std::string sentence(const std::string& model, const std::string& head) {
 }
 
 std::string configuration(const Part_& tokenizer, const Part_& model, const Part_& head, const char* policy) {
-  return str("name = \"cell\"\n[data]\nplugin = \"synthetic\"\nusers = 60\nitems = 40\ncategories = 4\nmin_length = 4\nmax_length = 8\n", tokenizer.toml,
-             "[catalog]\npolicy = \"", policy, "\"\n[model]\nplugin = \"flat_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nffn = 16\nmax_items = 6\n",
-             model.toml, "[head]\n", head.toml, "[train]\nbatch_size = 16\nmax_steps = 2\nvalid_every = 0\n");
+  return str(
+      "name = \"cell\"\n[data]\nplugin = \"synthetic\"\nusers = 60\nitems = 40\ncategories = 4\nmin_length = "
+      "4\nmax_length = 8\n",
+      tokenizer.toml, "[catalog]\npolicy = \"", policy,
+      "\"\n[model]\nplugin = \"flat_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nffn = 16\nmax_items = 6\n",
+      model.toml, "[head]\n", head.toml, "[train]\nbatch_size = 16\nmax_steps = 2\nvalid_every = 0\n");
 }
 
 class SwapMatrix : public ::testing::Test {
@@ -67,7 +75,8 @@ class SwapMatrix : public ::testing::Test {
   void train_and_rank(Pipeline& pipeline) {
     const auto folder = std::filesystem::temp_directory_path() / str("tessera_swap_", ::getpid());
     std::filesystem::create_directories(folder);
-    Trainer trainer(pipeline.model(), pipeline.head(), pipeline.data(), pipeline.train_options, pipeline.evaluate_options, 1, folder.string(), "x");
+    Trainer trainer(pipeline.model(), pipeline.head(), pipeline.data(), pipeline.train_options,
+                    pipeline.evaluate_options, 1, folder.string(), "x");
     EXPECT_EQ(trainer.run(false, context_).steps, 2);
     std::filesystem::remove_all(folder);
     const Questions asked = slice(questions(pipeline.data(), tessera::Part::test, 6), 0, 5);
@@ -83,7 +92,8 @@ class SwapMatrix : public ::testing::Test {
         ASSERT_GE(item, 0);
         ASSERT_LT(item, pipeline.data().item_count());
         EXPECT_TRUE(found.insert(item).second) << "an item twice";
-        for (auto i = asked.histories.offset[static_cast<std::size_t>(b)]; i < asked.histories.offset[static_cast<std::size_t>(b) + 1]; ++i)
+        for (auto i = asked.histories.offset[static_cast<std::size_t>(b)];
+             i < asked.histories.offset[static_cast<std::size_t>(b) + 1]; ++i)
           EXPECT_NE(asked.histories.item[static_cast<std::size_t>(i)], item) << "an excluded item";
       }
     }
@@ -136,7 +146,9 @@ TEST_F(SwapMatrix, MissingModalityIsNamed) {
     prepare(configuration(tokenizer, kModels[0], kHeads[1], "counter"));
     FAIL();
   } catch (const ConfigError& error) {
-    EXPECT_NE(std::string(error.what()).find("the tokenizer reads modality 'sound', no [[featurizer]] makes it"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("the tokenizer reads modality 'sound', no [[featurizer]] makes it"),
+              std::string::npos)
+        << error.what();
   }
 }
 

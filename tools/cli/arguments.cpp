@@ -19,7 +19,8 @@ const Command& find(const std::string& name) {
 }  // namespace
 
 Arguments::Arguments(const std::string& command) : command_(command), visible_("options", 100) {
-  visible_.add_options()("help,h", "this text")("plugin-dir", po::value<std::vector<std::string>>(), "folder to look for plugins in, first; may be repeated");
+  visible_.add_options()("help,h", "this text")("plugin-dir", po::value<std::vector<std::string>>(),
+                                                "folder to look for plugins in, first; may be repeated");
 }
 
 bool Arguments::parse(const std::vector<std::string>& arguments) {
@@ -42,13 +43,15 @@ bool Arguments::parse(const std::vector<std::string>& arguments) {
 std::vector<std::string> Arguments::words(std::size_t least, std::size_t most) const {
   auto words = texts("word");
   if (words.size() < least || words.size() > most)
-    throw UsageError(str("tessera ", command_, ": ", words.size(), " arguments, expected ", least == most ? str(least) : str(least, " or more"),
-                         "\nusage: tessera ", find(command_).usage));
+    throw UsageError(str("tessera ", command_, ": ", words.size(), " arguments, expected ",
+                         least == most ? str(least) : str(least, " or more"), "\nusage: tessera ",
+                         find(command_).usage));
   return words;
 }
 
 void add_pipeline_options(Arguments& arguments) {
-  arguments.options()("set", po::value<std::vector<std::string>>(), "section.key=value, over the files; may be repeated")(
+  arguments.options()("set", po::value<std::vector<std::string>>(),
+                      "section.key=value, over the files; may be repeated")(
       "skip-bad", "drop bad records and count them instead of stopping");
 }
 

@@ -14,7 +14,8 @@ class UsageError : public Error {
   using Error::Error;
 };
 
-// Options of one command, on Boost.Program_options: positional words under the name "word". Adds --help and --plugin-dir.
+// Options of one command, on Boost.Program_options: positional words under the name "word". Adds --help and
+// --plugin-dir.
 class Arguments {
  public:
   explicit Arguments(const std::string& command);
@@ -28,7 +29,9 @@ class Arguments {
     return values_[name].as<T>();
   }
   std::string text(const std::string& name) const { return has(name) ? get<std::string>(name) : ""; }
-  std::vector<std::string> texts(const std::string& name) const { return has(name) ? get<std::vector<std::string>>(name) : std::vector<std::string>{}; }
+  std::vector<std::string> texts(const std::string& name) const {
+    return has(name) ? get<std::vector<std::string>>(name) : std::vector<std::string>{};
+  }
   std::vector<std::string> words(std::size_t least, std::size_t most) const;  // throws UsageError
 
  private:

@@ -35,9 +35,11 @@ void measure_step(Pipeline& pipeline) {
   const double steps = static_cast<double>(trainer.steps_per_epoch());
   line("steps an epoch", str(trainer.steps_per_epoch()));
   line("one batch", str(fixed(seconds * 1e3, 1), " ms forward and backward (measured on the first batch)"));
-  line("its matrix products", str(fixed(static_cast<double>(operations) * 1e-9, 2), " GFLOP (", fixed(static_cast<double>(operations) * 1e-9 / seconds, 0), " GFLOP/s)"));
+  line("its matrix products", str(fixed(static_cast<double>(operations) * 1e-9, 2), " GFLOP (",
+                                  fixed(static_cast<double>(operations) * 1e-9 / seconds, 0), " GFLOP/s)"));
   line("an epoch, about", str(fixed(seconds * steps * options.accumulate, 1), " s"));
-  line("memory of a step", str(fixed(mebibytes(allocator_stats().peak_in_use), 1), " MiB at most (tensors, data set not counted)"));
+  line("memory of a step",
+       str(fixed(mebibytes(allocator_stats().peak_in_use), 1), " MiB at most (tensors, data set not counted)"));
 }
 
 }  // namespace
@@ -56,16 +58,20 @@ int run_check(const std::vector<std::string>& words) {
   line("data", data_line(pipeline->data(), rejects.count()));
   for (const auto& plugin : pipeline->plugins()) line("plugin", plugin);
   const ModelSpec spec = pipeline->model().spec();
-  line("model", str("width ", spec.width, spec.reads_histories ? (spec.causal ? ", causal" : ", bidirectional") : ", reads the graph", spec.max_items > 0 ? str(", newest ", spec.max_items, " items") : ""));
+  line("model", str("width ", spec.width,
+                    spec.reads_histories ? (spec.causal ? ", causal" : ", bidirectional") : ", reads the graph",
+                    spec.max_items > 0 ? str(", newest ", spec.max_items, " items") : ""));
   if (!arguments.has("fit")) {
     std::cout << "The files fit. With --fit the tokenizer is fitted in memory and one step is measured.\n";
     return 0;
   }
   pipeline->tokenize(context);
   pipeline->build();
-  line("identifiers", str(pipeline->catalog().levels(), " levels, ", pipeline->catalog().tokens(), " tokens, ", pipeline->catalog().unique() ? "unique" : "shared"));
+  line("identifiers", str(pipeline->catalog().levels(), " levels, ", pipeline->catalog().tokens(), " tokens, ",
+                          pipeline->catalog().unique() ? "unique" : "shared"));
   const auto parameters = pipeline->model().parameter_count() + pipeline->head().parameter_count();
-  line("parameters", str(parameters, " (", fixed(mebibytes(static_cast<std::size_t>(parameters) * 16), 1), " MiB with gradients and moments)"));
+  line("parameters", str(parameters, " (", fixed(mebibytes(static_cast<std::size_t>(parameters) * 16), 1),
+                         " MiB with gradients and moments)"));
   measure_step(*pipeline);
   return 0;
 }

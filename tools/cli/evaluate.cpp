@@ -12,7 +12,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-// One JSON line a user and protocol: {"user": .., "seen_excluded": .., "items": [..], "targets": [..]} with original ids.
+// One JSON line a user and protocol: {"user": .., "seen_excluded": .., "items": [..], "targets": [..]} with original
+// ids.
 class ListFile {
  public:
   ListFile(std::ostream& out, const Dataset& data) : out_(out), data_(data) {}
@@ -24,7 +25,8 @@ class ListFile {
            << ",\"seen_excluded\":" << (seen_excluded ? "true" : "false") << ",\"items\":";
       list({ranking.item.begin() + b * ranking.k, ranking.item.begin() + (b + 1) * ranking.k});
       out_ << ",\"targets\":";
-      list({questions.target.begin() + questions.target_offset[row], questions.target.begin() + questions.target_offset[row + 1]});
+      list({questions.target.begin() + questions.target_offset[row],
+            questions.target.begin() + questions.target_offset[row + 1]});
       out_ << "}\n";
     }
   }
@@ -51,29 +53,36 @@ int run_evaluate(const std::vector<std::string>& words) {
   add_pipeline_options(arguments);
   arguments.options()("split", po::value<std::string>()->default_value("test"), "test or valid")(
       "lists", po::value<std::string>(), "write every user's top list and targets to this file, as JSON lines")(
-      "baseline", po::value<std::string>(), "evaluate a reference instead of the model: popularity")("json", "print JSON");
+      "baseline", po::value<std::string>(), "evaluate a reference instead of the model: popularity")("json",
+                                                                                                     "print JSON");
   if (!arguments.parse(words)) return 0;
-  const std::string folder = arguments.words(1, 1)[0], split = arguments.text("split"), baseline = arguments.text("baseline");
-  if (split != "test" && split != "valid") throw UsageError(str("tessera evaluate: --split is '", split, "', expected test or valid"));
-  if (!baseline.empty() && baseline != "popularity") throw UsageError(str("tessera evaluate: --baseline is '", baseline, "', expected popularity"));
+  const std::string folder = arguments.words(1, 1)[0], split = arguments.text("split"),
+                    baseline = arguments.text("baseline");
+  if (split != "test" && split != "valid")
+    throw UsageError(str("tessera evaluate: --split is '", split, "', expected test or valid"));
+  if (!baseline.empty() && baseline != "popularity")
+    throw UsageError(str("tessera evaluate: --baseline is '", baseline, "', expected popularity"));
   Session session(arguments.texts("plugin-dir"));
   auto pipeline = session.open_run(folder, arguments.texts("set"), arguments.has("skip-bad"));
   const Part part = split == "test" ? Part::test : Part::valid;
   const std::int64_t max_items = pipeline->model().spec().max_items;
 
   const auto measure = [&](const ListSink& lists) {
-    if (!baseline.empty()) return evaluate(popularity_ranker(pipeline->data()), pipeline->data(), part, pipeline->evaluate_options, max_items, lists);
-    return evaluate(pipeline->model(), pipeline->head(), pipeline->data(), part, pipeline->evaluate_options, max_items, lists);
+    if (!baseline.empty())
+      return evaluate(popularity_ranker(pipeline->data()), pipeline->data(), part, pipeline->evaluate_options,
+                      max_items, lists);
+    return evaluate(pipeline->model(), pipeline->head(), pipeline->data(), part, pipeline->evaluate_options, max_items,
+                    lists);
   };
   Evaluation result;
   if (const std::string path = arguments.text("lists"); !path.empty())
     write_atomically(path, [&](std::ostream& out) { result = measure(ListFile(out, pipeline->data())); });
-  else
-    result = measure({});
+  else result = measure({});
   if (baseline.empty()) write_per_user(folder + "/per_user." + split + ".csv", result, pipeline->data());
   std::cout << (arguments.has("json") ? evaluation_json(result) + "\n" : evaluation_table(result));
   if (!arguments.has("json") && part == Part::test && pipeline->data().oracle_recall_at_10)
-    std::cout << "oracle Recall@10 (the world's own probabilities): " << fixed(*pipeline->data().oracle_recall_at_10) << "\n";
+    std::cout << "oracle Recall@10 (the world's own probabilities): " << fixed(*pipeline->data().oracle_recall_at_10)
+              << "\n";
   return 0;
 }
 

@@ -22,10 +22,12 @@ void print_tensors(const std::string& path) {
     double sum = 0, squares = 0;
     for (const double v : x.values<double>()) sum += v, squares += v * v;
     const double n = static_cast<double>(std::max<std::int64_t>(1, x.numel())), mean = sum / n;
-    rows.push_back({name, name_of(tensor.dtype()), tensor.shape().text(), fixed(mean, 5), fixed(std::sqrt(std::max(0.0, squares / n - mean * mean)), 5)});
+    rows.push_back({name, name_of(tensor.dtype()), tensor.shape().text(), fixed(mean, 5),
+                    fixed(std::sqrt(std::max(0.0, squares / n - mean * mean)), 5)});
     numbers += tensor.numel();
   }
-  std::cout << path << ": " << file.tensors.size() << " tensors, " << numbers << " numbers, checksum holds\n" << table(rows);
+  std::cout << path << ": " << file.tensors.size() << " tensors, " << numbers << " numbers, checksum holds\n"
+            << table(rows);
   for (const auto& [key, value] : file.metadata)
     if (value.size() <= 100 && value.find('\n') == std::string::npos) std::cout << key << " = " << value << "\n";
 }
@@ -36,7 +38,8 @@ void print_codes(const std::string& path) {
   const Tensor x = values.to(DType::f64);
   for (std::int64_t i = 0; i < std::min<std::int64_t>(5, x.rows()); ++i) {
     std::cout << "row " << i << ":";
-    for (std::int64_t c = 0; c < std::min<std::int64_t>(12, x.columns()); ++c) std::cout << ' ' << x.data<double>()[i * x.columns() + c];
+    for (std::int64_t c = 0; c < std::min<std::int64_t>(12, x.columns()); ++c)
+      std::cout << ' ' << x.data<double>()[i * x.columns() + c];
     std::cout << "\n";
   }
 }
@@ -57,12 +60,9 @@ int run_inspect(const std::vector<std::string>& words) {
   Arguments arguments("inspect");
   if (!arguments.parse(words)) return 0;
   const std::string path = arguments.words(1, 1)[0];
-  if (std::filesystem::is_directory(path))
-    print_run(path);
-  else if (path.ends_with(".npy"))
-    print_codes(path);
-  else
-    print_tensors(path);
+  if (std::filesystem::is_directory(path)) print_run(path);
+  else if (path.ends_with(".npy")) print_codes(path);
+  else print_tensors(path);
   return 0;
 }
 

@@ -9,13 +9,19 @@ namespace tessera::cli {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
-      {"train", "train PIPELINE CONFIG... [--out DIR] [--resume] [--set section.key=value]", "Train a pipeline; tokenizes first where needed.", run_train},
-      {"tokenize", "tokenize PIPELINE CONFIG... [--out DIR]", "Fit the tokenizer alone and print its health report.", run_tokenize},
-      {"evaluate", "evaluate RUN [--split test|valid] [--lists FILE] [--json]", "Rank the whole catalogue for every held-out user.", run_evaluate},
-      {"recommend", "recommend RUN (--user ID | --history a,b,c | --users FILE) [--k 10] [--allow FILE] [--explain] [--json]",
+      {"train", "train PIPELINE CONFIG... [--out DIR] [--resume] [--set section.key=value]",
+       "Train a pipeline; tokenizes first where needed.", run_train},
+      {"tokenize", "tokenize PIPELINE CONFIG... [--out DIR]", "Fit the tokenizer alone and print its health report.",
+       run_tokenize},
+      {"evaluate", "evaluate RUN [--split test|valid] [--lists FILE] [--json]",
+       "Rank the whole catalogue for every held-out user.", run_evaluate},
+      {"recommend",
+       "recommend RUN (--user ID | --history a,b,c | --users FILE) [--k 10] [--allow FILE] [--explain] [--json]",
        "Items for users of the data set or for a given history.", run_recommend},
-      {"import", "import FORMAT SOURCE --out DIR", "Convert a data set to sequences.txt and items.jsonl; reports every rejected record.", run_import},
-      {"check", "check PIPELINE CONFIG...", "Dry run: plan, parameters, memory, work and time of a step. Nothing is written.", run_check},
+      {"import", "import FORMAT SOURCE --out DIR",
+       "Convert a data set to sequences.txt and items.jsonl; reports every rejected record.", run_import},
+      {"check", "check PIPELINE CONFIG...",
+       "Dry run: plan, parameters, memory, work and time of a step. Nothing is written.", run_check},
       {"plugins", "plugins [NAME]", "List the plugins, or one plugin's options.", run_plugins},
       {"inspect", "inspect FILE|RUN", "What was written: tensors, codes, metrics.", run_inspect},
       {"compare", "compare RUN RUN...", "Metrics side by side with paired significance tests.", run_compare},
@@ -28,7 +34,8 @@ namespace {
 void print_help(std::ostream& out) {
   out << "tessera: multi-modal recommenders from plugins\n\nusage: tessera COMMAND ...\n\n";
   for (const auto& command : commands()) out << "  " << command.usage << "\n      " << command.summary << "\n";
-  out << "\n`tessera COMMAND --help` tells a command's options. Exit status: 0 done, 1 failed, 2 usage or configuration, 130 stopped.\n";
+  out << "\n`tessera COMMAND --help` tells a command's options. Exit status: 0 done, 1 failed, 2 usage or "
+         "configuration, 130 stopped.\n";
 }
 
 int run(const std::vector<std::string>& words) {
@@ -45,7 +52,8 @@ int run(const std::vector<std::string>& words) {
     if (words[0] == command.name) return command.run({words.begin() + 1, words.end()});
     names.emplace_back(command.name);
   }
-  throw UsageError(str("tessera: no command '", words[0], "'", suggestion(words[0], names), "; `tessera --help` lists them"));
+  throw UsageError(
+      str("tessera: no command '", words[0], "'", suggestion(words[0], names), "; `tessera --help` lists them"));
 }
 
 }  // namespace

@@ -9,11 +9,12 @@ namespace tessera::cli {
 namespace {
 
 void print_options(const Registry::Component& component) {
-  std::cout << component.role << " " << component.name << ": " << component.summary << "\nfrom " << component.file << "\n\n";
+  std::cout << component.role << " " << component.name << ": " << component.summary << "\nfrom " << component.file
+            << "\n\n";
   std::vector<std::vector<std::string>> rows;
   for (const auto& option : component.options) {
-    std::cout << "  " << option.key << " = " << option.default_value << "    (" << option.type << (option.range.empty() ? "" : ", " + option.range)
-              << ")\n      " << option.help << "\n";
+    std::cout << "  " << option.key << " = " << option.default_value << "    (" << option.type
+              << (option.range.empty() ? "" : ", " + option.range) << ")\n      " << option.help << "\n";
   }
   if (component.options.empty()) std::cout << "  no options\n";
   std::cout << "\n";
@@ -53,7 +54,8 @@ int run_plugins(const std::vector<std::string>& words) {
     }
   }
   if (!wanted.empty() && !found) {
-    std::cerr << "no plugin offers '" << wanted[0] << "'" << suggestion(wanted[0], names) << "; `tessera plugins` lists them\n";
+    std::cerr << "no plugin offers '" << wanted[0] << "'" << suggestion(wanted[0], names)
+              << "; `tessera plugins` lists them\n";
     return 2;
   }
   return failed > 0 ? 1 : 0;

@@ -12,18 +12,16 @@ namespace {
 std::string duration(double seconds) {
   char text[40];
   const auto s = static_cast<long>(seconds + 0.5);
-  if (s >= 3600)
-    std::snprintf(text, sizeof text, "%ldh %02ldm", s / 3600, s / 60 % 60);
-  else if (s >= 60)
-    std::snprintf(text, sizeof text, "%ldm %02lds", s / 60, s % 60);
-  else
-    std::snprintf(text, sizeof text, "%lds", s);
+  if (s >= 3600) std::snprintf(text, sizeof text, "%ldh %02ldm", s / 3600, s / 60 % 60);
+  else if (s >= 60) std::snprintf(text, sizeof text, "%ldm %02lds", s / 60, s % 60);
+  else std::snprintf(text, sizeof text, "%lds", s);
   return text;
 }
 
 }  // namespace
 
-ProgressBar::ProgressBar(bool quiet) : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0), begin_(Clock::now()), last_(begin_) {}
+ProgressBar::ProgressBar(bool quiet)
+    : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0), begin_(Clock::now()), last_(begin_) {}
 
 void ProgressBar::update(double done, const std::string& what) {
   const auto now = Clock::now();
@@ -46,7 +44,8 @@ void ProgressBar::update(double done, const std::string& what) {
     return;
   }
   const auto filled = static_cast<std::size_t>(24 * std::clamp(done, 0.0, 1.0));
-  std::cerr << "\r\033[K" << std::string(filled, '#') << std::string(24 - filled, '-') << ' ' << share << "  " << what << "  " << left << std::flush;
+  std::cerr << "\r\033[K" << std::string(filled, '#') << std::string(24 - filled, '-') << ' ' << share << "  " << what
+            << "  " << left << std::flush;
   drawn_ = true;
 }
 

@@ -5,7 +5,8 @@
 
 namespace tessera::cli {
 
-// One line on standard error that is redrawn: bar, share, rate, remaining time. On a terminal only; elsewhere a line every half minute.
+// One line on standard error that is redrawn: bar, share, rate, remaining time. On a terminal only; elsewhere a line
+// every half minute.
 class ProgressBar {
  public:
   explicit ProgressBar(bool quiet);

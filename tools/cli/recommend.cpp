@@ -22,7 +22,8 @@ std::unordered_map<std::string, std::int32_t> numbers_of(const std::vector<std::
   return out;
 }
 
-std::int32_t number_of(const std::unordered_map<std::string, std::int32_t>& numbers, const std::string& id, const char* what) {
+std::int32_t number_of(const std::unordered_map<std::string, std::int32_t>& numbers, const std::string& id,
+                       const char* what) {
   const auto it = numbers.find(id);
   check(it != numbers.end(), "recommend: no ", what, " '", id, "' in the data set of this run");
   return it->second;
@@ -38,15 +39,18 @@ void add_user(Askers& askers, const Dataset& data, std::int32_t user) {
   const auto& inter = data.interactions;
   askers.names.push_back(data.user_ids[static_cast<std::size_t>(user)]);
   askers.histories.user.push_back(user);
-  askers.histories.item.insert(askers.histories.item.end(), inter.item.begin() + inter.begin(user), inter.item.begin() + inter.end(user));
+  askers.histories.item.insert(askers.histories.item.end(), inter.item.begin() + inter.begin(user),
+                               inter.item.begin() + inter.end(user));
   if (!inter.time.empty())
-    askers.histories.time.insert(askers.histories.time.end(), inter.time.begin() + inter.begin(user), inter.time.begin() + inter.end(user));
+    askers.histories.time.insert(askers.histories.time.end(), inter.time.begin() + inter.begin(user),
+                                 inter.time.begin() + inter.end(user));
   askers.histories.offset.push_back(askers.histories.size());
 }
 
 Askers askers_of(const Arguments& arguments, const Dataset& data) {
   const int given = arguments.has("user") + arguments.has("history") + arguments.has("users");
-  if (given != 1) throw UsageError("tessera recommend: expected exactly one of --user ID, --history a,b,c and --users FILE");
+  if (given != 1)
+    throw UsageError("tessera recommend: expected exactly one of --user ID, --history a,b,c and --users FILE");
   Askers askers;
   if (arguments.has("history")) {
     const auto items = numbers_of(data.items.ids);
@@ -73,18 +77,23 @@ std::string explain(const Pipeline& pipeline, const Histories& histories, std::i
   const Catalog& catalog = pipeline.catalog();
   const auto own = catalog.codes_of(item);
   std::string out = "identifier";
-  for (int l = 0; l < catalog.levels(); ++l) out += str(" ", catalog.level(l).name, "=", own[static_cast<std::size_t>(l)]);
+  for (int l = 0; l < catalog.levels(); ++l)
+    out += str(" ", catalog.level(l).name, "=", own[static_cast<std::size_t>(l)]);
   int longest = 0;
   std::int32_t nearest = -1;
-  for (auto i = histories.offset[static_cast<std::size_t>(row)]; i < histories.offset[static_cast<std::size_t>(row) + 1]; ++i) {
+  for (auto i = histories.offset[static_cast<std::size_t>(row)];
+       i < histories.offset[static_cast<std::size_t>(row) + 1]; ++i) {
     const auto other = histories.item[static_cast<std::size_t>(i)];
     const auto codes = catalog.codes_of(other);
     int shared = 0;
-    while (shared < catalog.levels() && codes[static_cast<std::size_t>(shared)] == own[static_cast<std::size_t>(shared)]) ++shared;
+    while (shared < catalog.levels() &&
+           codes[static_cast<std::size_t>(shared)] == own[static_cast<std::size_t>(shared)])
+      ++shared;
     if (shared > longest || (shared == longest && shared > 0)) longest = shared, nearest = other;
   }
   if (nearest < 0) return out + "; no item of the history shares its first code";
-  return out + str("; shares the first ", longest, " of ", catalog.levels(), " codes with ", pipeline.data().items.ids[static_cast<std::size_t>(nearest)], " of the history");
+  return out + str("; shares the first ", longest, " of ", catalog.levels(), " codes with ",
+                   pipeline.data().items.ids[static_cast<std::size_t>(nearest)], " of the history");
 }
 
 void print(const Arguments& arguments, const Pipeline& pipeline, const Askers& askers, const Ranking& ranking) {
@@ -101,11 +110,13 @@ void print(const Arguments& arguments, const Pipeline& pipeline, const Askers& a
       const std::string title = items.titles.empty() ? "" : items.titles[i];
       const std::string why = arguments.has("explain") ? explain(pipeline, askers.histories, b, item) : "";
       if (arguments.has("json")) {
-        json += str(r ? "," : "", "{\"item\":", json_text(items.ids[i]), ",\"title\":", json_text(title), ",\"score\":", json_number(ranking.score[at]));
+        json += str(r ? "," : "", "{\"item\":", json_text(items.ids[i]), ",\"title\":", json_text(title),
+                    ",\"score\":", json_number(ranking.score[at]));
         if (!why.empty()) json += ",\"why\":" + json_text(why);
         json += "}";
       } else {
-        std::cout << "  " << r + 1 << (r < 9 ? "   " : "  ") << items.ids[i] << "  " << fixed(ranking.score[at], 3) << "  " << title << "\n";
+        std::cout << "  " << r + 1 << (r < 9 ? "   " : "  ") << items.ids[i] << "  " << fixed(ranking.score[at], 3)
+                  << "  " << title << "\n";
         if (!why.empty()) std::cout << "        " << why << "\n";
       }
     }
@@ -118,9 +129,12 @@ void print(const Arguments& arguments, const Pipeline& pipeline, const Askers& a
 int run_recommend(const std::vector<std::string>& words) {
   Arguments arguments("recommend");
   add_pipeline_options(arguments);
-  arguments.options()("user", po::value<std::string>(), "a user of the data set")("history", po::value<std::string>(), "item ids, oldest first, separated by commas")(
-      "users", po::value<std::string>(), "a file with one user a line")("k", po::value<int>()->default_value(10), "how many items")(
-      "allow", po::value<std::string>(), "a file of item ids, one a line: only these are answered")("seen", "answer items of the user's own history too")(
+  arguments.options()("user", po::value<std::string>(), "a user of the data set")(
+      "history", po::value<std::string>(), "item ids, oldest first, separated by commas")(
+      "users", po::value<std::string>(), "a file with one user a line")("k", po::value<int>()->default_value(10),
+                                                                        "how many items")(
+      "allow", po::value<std::string>(), "a file of item ids, one a line: only these are answered")(
+      "seen", "answer items of the user's own history too")(
       "explain", "identifier of each item and what it shares with the history")("json", "one JSON line a user");
   if (!arguments.parse(words)) return 0;
   const std::string folder = arguments.words(1, 1)[0];

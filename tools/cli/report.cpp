@@ -36,8 +36,9 @@ std::string table(const std::vector<std::vector<std::string>>& rows) {
 std::string data_line(const Dataset& data, std::int64_t rejected) {
   std::int64_t parts[4] = {};
   for (const Part part : data.interactions.part) ++parts[static_cast<int>(part)];
-  std::string out = str(data.name.empty() ? "data" : data.name, ": ", data.users(), " users, ", data.item_count(), " items, ", data.interactions.size(),
-                        " interactions (train ", parts[0], ", valid ", parts[1], ", test ", parts[2], ")");
+  std::string out =
+      str(data.name.empty() ? "data" : data.name, ": ", data.users(), " users, ", data.item_count(), " items, ",
+          data.interactions.size(), " interactions (train ", parts[0], ", valid ", parts[1], ", test ", parts[2], ")");
   if (rejected > 0) out += str(", ", rejected, " bad records dropped");
   return out;
 }
@@ -59,7 +60,8 @@ std::string evaluation_table(const Evaluation& evaluation) {
 }
 
 std::string evaluation_json(const Evaluation& evaluation) {
-  std::string out = "{\"protocol\":" + json_text(evaluation.protocol) + ",\"users\":" + std::to_string(evaluation.user.size()) +
+  std::string out = "{\"protocol\":" + json_text(evaluation.protocol) +
+                    ",\"users\":" + std::to_string(evaluation.user.size()) +
                     ",\"seconds\":" + json_number(evaluation.seconds) + ",\"metrics\":{";
   for (std::size_t i = 0; i < evaluation.names.size(); ++i)
     out += (i ? "," : "") + json_text(evaluation.names[i]) + ":" + json_number(evaluation.mean.at(evaluation.names[i]));

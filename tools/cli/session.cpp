@@ -21,7 +21,8 @@ extern "C" void on_signal(int signal) {
 
 bool stop_requested() { return stop_flag != 0; }
 
-Session::Session(const std::vector<std::string>& plugin_folders, bool quiet) : loader(registry, plugin_folders), bar_(quiet) {
+Session::Session(const std::vector<std::string>& plugin_folders, bool quiet)
+    : loader(registry, plugin_folders), bar_(quiet) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
 }
@@ -45,7 +46,8 @@ FitContext Session::context(std::uint64_t seed) {
 
 std::unique_ptr<Pipeline> Session::open(const Config& config) {
   for (const auto& name : config.texts("plugins"))
-    if (!loader.load_by_name(name)) throw ConfigError(str(config.where("plugins"), ": plugin '", name, "' is in no plugin folder"));
+    if (!loader.load_by_name(name))
+      throw ConfigError(str(config.where("plugins"), ": plugin '", name, "' is in no plugin folder"));
   auto pipeline = std::make_unique<Pipeline>(config, registry);
   const int threads = pipeline->run.threads;
   set_threads(threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
@@ -53,7 +55,8 @@ std::unique_ptr<Pipeline> Session::open(const Config& config) {
   return pipeline;
 }
 
-std::unique_ptr<Pipeline> Session::open_run(const std::string& folder, const std::vector<std::string>& settings, bool skip_bad) {
+std::unique_ptr<Pipeline> Session::open_run(const std::string& folder, const std::vector<std::string>& settings,
+                                            bool skip_bad) {
   const Manifest manifest = read_manifest(folder);
   std::vector<std::string> all{"run.gemm=\"" + manifest.gemm + "\""};
   all.insert(all.end(), settings.begin(), settings.end());

@@ -13,8 +13,8 @@
 
 namespace tessera::cli {
 
-// What every command shares: plugins, words for the user, Ctrl-C. Words go to standard error (and to a log file once there is a run
-// directory), data to standard output.
+// What every command shares: plugins, words for the user, Ctrl-C. Words go to standard error (and to a log file once
+// there is a run directory), data to standard output.
 class Session {
  public:
   explicit Session(const std::vector<std::string>& plugin_folders, bool quiet = false);
@@ -29,7 +29,8 @@ class Session {
   // Loads the plugins that the configuration names, applies [run] (threads, gemm), makes the components.
   std::unique_ptr<Pipeline> open(const Config& config);
   // A trained run: its configuration with settings on top, data, tokenizer and weights loaded.
-  std::unique_ptr<Pipeline> open_run(const std::string& folder, const std::vector<std::string>& settings, bool skip_bad);
+  std::unique_ptr<Pipeline> open_run(const std::string& folder, const std::vector<std::string>& settings,
+                                     bool skip_bad);
 
  private:
   ProgressBar bar_;

@@ -51,7 +51,8 @@ long peak_memory() {
 void prepare_folder(const Plan& plan) {
   const bool there = is_run_directory(plan.folder);
   if (there && !plan.resume)
-    throw UsageError(str("tessera train: ", plan.folder, " holds a run already; go on with --resume, or take another --out"));
+    throw UsageError(
+        str("tessera train: ", plan.folder, " holds a run already; go on with --resume, or take another --out"));
   std::filesystem::create_directories(plan.folder);
 }
 
@@ -68,8 +69,9 @@ void make_tokenizer(Session& session, Pipeline& pipeline, const Plan& plan, FitC
   session.say(health.table());
   write_atomically(plan.folder + "/health.json", [&](std::ostream& out) { out << health.json() << '\n'; });
   if (!health.passed() && !plan.accept_tokenizer)
-    throw Error("train: the tokenizer's health report says FAIL (above, and in " + plan.folder +
-                "/health.json); change its options or the [health] thresholds, or train anyway with --accept-tokenizer");
+    throw Error(
+        "train: the tokenizer's health report says FAIL (above, and in " + plan.folder +
+        "/health.json); change its options or the [health] thresholds, or train anyway with --accept-tokenizer");
   pipeline.save_tokenizer(plan.folder);
 }
 
@@ -85,13 +87,16 @@ int train(Session& session, const Config& config, const Plan& plan) {
   pipeline->build();
   Manifest manifest = manifest_of(*pipeline);
   write_manifest(plan.folder, manifest);
-  session.say(str("model ", pipeline->model().parameter_count(), " parameters, head ", pipeline->head().parameter_count(), "; gemm ", manifest.gemm,
-                  ", ", manifest.threads, " threads, seed ", manifest.seed));
+  session.say(str("model ", pipeline->model().parameter_count(), " parameters, head ",
+                  pipeline->head().parameter_count(), "; gemm ", manifest.gemm, ", ", manifest.threads,
+                  " threads, seed ", manifest.seed));
 
-  Trainer trainer(pipeline->model(), pipeline->head(), pipeline->data(), pipeline->train_options, pipeline->evaluate_options,
-                  static_cast<std::uint64_t>(pipeline->run.seed), plan.folder, manifest.identity);
+  Trainer trainer(pipeline->model(), pipeline->head(), pipeline->data(), pipeline->train_options,
+                  pipeline->evaluate_options, static_cast<std::uint64_t>(pipeline->run.seed), plan.folder,
+                  manifest.identity);
   const TrainResult result = trainer.run(plan.resume, context);
-  session.say(str("training: ", result.reason, " (", result.steps, " steps, ", static_cast<int>(result.seconds + 0.5), " s, peak memory ", peak_memory(), " MiB)"));
+  session.say(str("training: ", result.reason, " (", result.steps, " steps, ", static_cast<int>(result.seconds + 0.5),
+                  " s, peak memory ", peak_memory(), " MiB)"));
   if (result.interrupted) throw Stopped("stopped; go on with the same command and --resume");
 
   pipeline->save_model(plan.folder);
@@ -101,8 +106,8 @@ int train(Session& session, const Config& config, const Plan& plan) {
     manifest.metrics.emplace_back("best_epoch", static_cast<double>(result.best_epoch));
     manifest.metrics.emplace_back("valid/" + pipeline->train_options.metric, result.best_metric);
   }
-  const Evaluation test = evaluate(pipeline->model(), pipeline->head(), pipeline->data(), Part::test, pipeline->evaluate_options,
-                                   pipeline->model().spec().max_items);
+  const Evaluation test = evaluate(pipeline->model(), pipeline->head(), pipeline->data(), Part::test,
+                                   pipeline->evaluate_options, pipeline->model().spec().max_items);
   for (const auto& name : test.names) manifest.metrics.emplace_back("test/" + name, test.mean.at(name));
   write_per_user(plan.folder + "/per_user.test.csv", test, pipeline->data());
   write_manifest(plan.folder, manifest);
@@ -117,17 +122,23 @@ int run_train(const std::vector<std::string>& words) {
   Arguments arguments("train");
   add_pipeline_options(arguments);
   arguments.options()("out", po::value<std::string>(), "run directory (default: [run] out, else runs/<pipeline name>)")(
-      "resume", "go on from the newest good checkpoint of the run directory")("accept-tokenizer", "train although the health report says FAIL")(
-      "tokenizer", po::value<std::string>(), "take the fitted tokenizer of this folder (of `tessera tokenize` or a run)");
+      "resume", "go on from the newest good checkpoint of the run directory")(
+      "accept-tokenizer", "train although the health report says FAIL")(
+      "tokenizer", po::value<std::string>(),
+      "take the fitted tokenizer of this folder (of `tessera tokenize` or a run)");
   if (!arguments.parse(words)) return 0;
   const auto files = arguments.words(1, 100);
   Session session(arguments.texts("plugin-dir"));
-  Plan plan{"", arguments.has("resume"), arguments.has("accept-tokenizer"), arguments.has("skip-bad"), arguments.text("tokenizer")};
+  Plan plan{"", arguments.has("resume"), arguments.has("accept-tokenizer"), arguments.has("skip-bad"),
+            arguments.text("tokenizer")};
   std::vector<std::string> settings = arguments.texts("set");
   Config config = Config::load(files, settings);
   plan.folder = arguments.text("out");
-  if (plan.folder.empty()) plan.folder = config.has("run") && config.section("run").has("out") ? config.section("run").text("out") : "runs/" + config.text("name", "run");
-  if (plan.resume && is_run_directory(plan.folder)) {  // the library of matrix products must be the one that the run began with
+  if (plan.folder.empty())
+    plan.folder = config.has("run") && config.section("run").has("out") ? config.section("run").text("out")
+                                                                        : "runs/" + config.text("name", "run");
+  if (plan.resume &&
+      is_run_directory(plan.folder)) {  // the library of matrix products must be the one that the run began with
     settings.insert(settings.begin(), "run.gemm=\"" + read_manifest(plan.folder).gemm + "\"");
     config = Config::load(files, settings);
   }
@@ -137,7 +148,8 @@ int run_train(const std::vector<std::string>& words) {
 int run_tokenize(const std::vector<std::string>& words) {
   Arguments arguments("tokenize");
   add_pipeline_options(arguments);
-  arguments.options()("out", po::value<std::string>(), "folder for tokenizer.safetensors, codes.npy, the index and health.json");
+  arguments.options()("out", po::value<std::string>(),
+                      "folder for tokenizer.safetensors, codes.npy, the index and health.json");
   arguments.options()("json", "print the health report as JSON");
   if (!arguments.parse(words)) return 0;
   Session session(arguments.texts("plugin-dir"));

@@ -25,7 +25,8 @@ void move_columns(const Tensor& x, std::int64_t from, std::int64_t width, bool a
   });
 }
 
-void grow_columns(const Tensor& before, std::span<const std::int32_t> rows, const Tensor& x, std::int64_t from, Tensor& y) {
+void grow_columns(const Tensor& before, std::span<const std::int32_t> rows, const Tensor& x, std::int64_t from,
+                  Tensor& y) {
   const std::int64_t old = before.columns(), fresh = y.columns() - old;
   const std::int64_t grain = std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(1, y.columns()));
   dispatch_float("join", x.dtype(), [&](auto type) {

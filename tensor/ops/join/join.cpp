@@ -119,15 +119,17 @@ Tensor slice_rows(const Tensor& x, std::int64_t begin, std::int64_t end) {
   });
 }
 
-Tensor grow_columns(const Tensor& before, std::span<const std::int32_t> rows, const Tensor& x, std::int64_t begin, std::int64_t end) {
+Tensor grow_columns(const Tensor& before, std::span<const std::int32_t> rows, const Tensor& x, std::int64_t begin,
+                    std::int64_t end) {
   const char* name = "grow_columns";
   check_agree(name, "before", before, "x", x);
-  check(before.shape().rank() == 2 && x.shape().rank() == 2, name, ": before ", before.shape().text(), ", x ", x.shape().text(),
-        ", expected two matrices");
+  check(before.shape().rank() == 2 && x.shape().rank() == 2, name, ": before ", before.shape().text(), ", x ",
+        x.shape().text(), ", expected two matrices");
   check(x.dim(0) == static_cast<std::int64_t>(rows.size()), name, ": ", rows.size(), " rows for x ", x.shape().text());
   check_range(name, x, begin, end, x.columns());
   for (std::size_t i = 0; i < rows.size(); ++i)
-    check(rows[i] >= 0 && rows[i] < before.dim(0), name, ": row ", rows[i], " at ", i, ", expected 0 to ", before.dim(0) - 1);
+    check(rows[i] >= 0 && rows[i] < before.dim(0), name, ": row ", rows[i], " at ", i, ", expected 0 to ",
+          before.dim(0) - 1);
   require_cpu_kernel(name, x.device());
   Tensor y({x.dim(0), before.columns() + end - begin}, x.dtype(), x.device());
   cpu::grow_columns(before, rows, x, begin, y);

@@ -70,10 +70,13 @@ TEST(JoinGrad, Slice) {
 TEST(Join, GrowColumnsIsGatherSliceAndConcat) {
   const Tensor before = random_f64({4, 3}, 1), x = random_f64({6, 5}, 2);
   const std::vector<std::int32_t> rows{3, 0, 0, 2, 1, 3};
-  const Tensor fused = grow_columns(before, rows, x, 1, 4), composed = concat_columns({gather_rows(before, rows), slice_columns(x, 1, 4)});
+  const Tensor fused = grow_columns(before, rows, x, 1, 4),
+               composed = concat_columns({gather_rows(before, rows), slice_columns(x, 1, 4)});
   ASSERT_EQ(fused.shape(), composed.shape());
   for (std::size_t i = 0; i < 36; ++i) EXPECT_EQ(fused.values<double>()[i], composed.values<double>()[i]);
-  EXPECT_EQ(message_of([&] { grow_columns(before, std::vector<std::int32_t>{4}, random_f64({1, 2}, 1), 0, 2); }),
+  EXPECT_EQ(message_of([&] {
+              grow_columns(before, std::vector<std::int32_t>{4}, random_f64({1, 2}, 1), 0, 2);
+            }),
             "grow_columns: row 4 at 0, expected 0 to 3");
 }
 
