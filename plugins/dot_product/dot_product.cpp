@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "framework/config/config.h"
+#include "framework/nn/targets.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/head.h"
 #include "plugins/dot_product/item_tower.h"
@@ -45,22 +46,6 @@ struct Options {
     v("deviation", deviation, "standard deviation of the first token embeddings", 0.0, 10.0);
   }
 };
-
-// Which state predicts which item: pairs with a target, in order.
-struct Targets {
-  std::vector<std::int32_t> row, item;
-};
-
-Targets targets_of(const Memory& memory, const TrainBatch& batch) {
-  Targets targets;
-  for (std::size_t i = 0; i < batch.target.size(); ++i) {
-    const std::int32_t row = memory.item_row.empty() ? static_cast<std::int32_t>(i) : memory.item_row[i];
-    if (batch.target[i] < 0 || row < 0) continue;
-    targets.row.push_back(row);
-    targets.item.push_back(batch.target[i]);
-  }
-  return targets;
-}
 
 bool counts_up(const std::vector<std::int32_t>& rows, std::int64_t end) {
   if (static_cast<std::int64_t>(rows.size()) != end) return false;
@@ -156,7 +141,7 @@ Tensor DotProduct::loss(Model& model, const TrainBatch& batch) {
   if (reads_histories_) {
     const Memory memory = model.encode(batch.histories);
     if (every_position_) {
-      targets = targets_of(memory, batch);
+      targets = every_target(memory, batch);
       h = counts_up(targets.row, memory.states.rows()) ? memory.states : gather_rows(memory.states, targets.row);
     } else {
       targets.item = batch.target;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "framework/nn/targets.h"
 #include "framework/roles/head.h"
 #include "plugins/generative_decoder/code_table.h"
 #include "plugins/generative_decoder/options.h"
@@ -34,12 +35,5 @@ class DecoderForm : public Module {
 std::unique_ptr<DecoderForm> make_light(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
 std::unique_ptr<DecoderForm> make_continue(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
 std::unique_ptr<DecoderForm> make_cross(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
-
-// Rows of the memory's states that predict, and the items that they predict: one each position, or one each row (then
-// `row` is empty and the summary predicts).
-struct Targets {
-  std::vector<std::int32_t> row, item;
-};
-Targets every_target(const Memory& memory, const TrainBatch& batch);
 
 }  // namespace tessera
