@@ -18,6 +18,7 @@ struct Histories {
 
 // What one optimiser step sees. The model's spec decides the cut (BatchForm):
 // every_position: target (N), target[i] follows item[i]; -1 where there is none.
+// each_item:      target (N) is item[i] itself, with its label (a state of an item does not know its own label).
 // one_target:     target (B), histories hold what came before it (or nothing, for models that read the graph).
 struct TrainBatch {
   Histories histories;
@@ -29,6 +30,7 @@ struct TrainBatch {
 enum class BatchForm {
   every_position,                // causal: s_0 .. s_(n-1) in, s_1 .. s_n out
   every_position_last_included,  // the same, and s_n stands at the end of the input without a target (flattened tokens)
+  each_item,                     // causal: s_0 .. s_n in, each one its own target
   one_target,                    // bidirectional and graph models: samples of (history, target)
 };
 

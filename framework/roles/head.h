@@ -47,6 +47,9 @@ class TESSERA_API Head : public Module {
   // candidate, on the scale of rank().
   virtual std::vector<float> score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
                                    std::span<const std::int32_t> items) = 0;
+  // Scores of the histories' own items, each given what stands before it: (N). The default asks score() item by item
+  // with the history cut before it; causal models answer in one pass.
+  virtual std::vector<float> score_each(Model& model, const Histories& histories);
 };
 
 }  // namespace tessera

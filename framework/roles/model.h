@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -27,11 +28,15 @@ struct ModelSpec {
   bool token_states = false;        // one state a token (L an item); else one an item or an anchor
   bool extends = false;             // offers extend()
   bool appends = false;             // offers append()
+  bool stores = false;              // offers export_row() and import_rows()
+  bool attends_target = false;      // states of targets come from extend(), in training too: it records (din)
   bool wants_item_vectors = false;  // needs the head's item tower
   std::int64_t max_items = 0;       // longest history it reads (the newest are kept); 0: any
 };
 
 // What a model remembers of B users. States and summary are public; the cache is the model's own (keys and values).
+// The state of an item (item_row) knows the item and all that came before it with its actions, but not the item's own
+// action: it can answer for the item (a click head trains on it) as well as for the next one.
 struct Memory {
   struct TESSERA_API Cache {
     virtual ~Cache();
@@ -59,7 +64,7 @@ struct Candidates {
 class TESSERA_API Extension {
  public:
   virtual ~Extension();
-  Tensor states;  // (C * t, D)
+  Tensor states;  // (C * t, D); without token_states whole items are read (t = all levels): (C, D)
 };
 
 // History -> memory. encode() records on the tape; the others are for inference. Not thread-safe.
@@ -77,6 +82,10 @@ class TESSERA_API Model : public Module {
   virtual std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates,
                                             const Extension* previous);
   virtual void append(Memory& memory, const Histories& news);  // row b continues row b; equals encode(old + news)
+  // What is needed of one row to continue it later, elsewhere, for the user memory; and rows put together again, so
+  // that extend() and append() answer as before, to the bit.
+  virtual std::vector<Tensor> export_row(const Memory& memory, std::int64_t row);
+  virtual Memory import_rows(std::span<const std::vector<Tensor>> rows);
   virtual std::pair<Tensor, Tensor> propagate(ItemVectorSource* tower);  // users (U, D), items (I, D)
   virtual Tensor auxiliary_loss(const TrainBatch& batch);                // added to the head's; empty: none
 };

@@ -1,4 +1,6 @@
 // The first virtual function of each role lives here, so that its vtable and type information exist once.
+#include <numeric>
+
 #include "framework/roles/data_source.h"
 #include "framework/roles/featurizer.h"
 #include "framework/roles/head.h"
@@ -11,6 +13,24 @@ namespace {
 [[noreturn]] void not_offered(const char* call) {
   throw Error(str("model: ", call,
                   " is not offered by this model; its spec says so and the pipeline should have refused the pair"));
+}
+
+// What stands before each item of row b: the first 0, 1, .. n - 1 of its n items.
+Histories prefixes(const Histories& from, std::int64_t b) {
+  const auto begin = static_cast<std::size_t>(from.offset[static_cast<std::size_t>(b)]);
+  const auto end = static_cast<std::size_t>(from.offset[static_cast<std::size_t>(b) + 1]);
+  Histories out;
+  const auto take = [&](const auto& column, auto& to, std::size_t last) {
+    if (!column.empty()) to.insert(to.end(), column.begin() + begin, column.begin() + last);
+  };
+  for (std::size_t last = begin; last < end; ++last) {
+    take(from.item, out.item, last);
+    take(from.time, out.time, last);
+    take(from.action, out.action, last);
+    out.user.push_back(from.user[static_cast<std::size_t>(b)]);
+    out.offset.push_back(out.size());
+  }
+  return out;
 }
 
 }  // namespace
@@ -33,10 +53,27 @@ Memory Model::encode(const Histories&) { not_offered("encode"); }
 Memory Model::summarize(const Histories& histories) { return encode(histories); }
 std::unique_ptr<Extension> Model::extend(const Memory&, const Candidates&, const Extension*) { not_offered("extend"); }
 void Model::append(Memory&, const Histories&) { not_offered("append"); }
+std::vector<Tensor> Model::export_row(const Memory&, std::int64_t) { not_offered("export_row"); }
+Memory Model::import_rows(std::span<const std::vector<Tensor>>) { not_offered("import_rows"); }
 std::pair<Tensor, Tensor> Model::propagate(ItemVectorSource*) { not_offered("propagate"); }
 Tensor Model::auxiliary_loss(const TrainBatch&) { return {}; }
 
 Head::~Head() = default;
 ItemVectorSource* Head::item_tower() { return nullptr; }
+
+std::vector<float> Head::score_each(Model& model, const Histories& histories) {
+  std::vector<float> scores;
+  scores.reserve(histories.item.size());
+  for (std::int64_t b = 0; b < histories.rows(); ++b) {
+    const Histories cut = prefixes(histories, b);
+    std::vector<std::int64_t> offset(static_cast<std::size_t>(cut.rows()) + 1);
+    std::iota(offset.begin(), offset.end(), 0);
+    const auto begin = static_cast<std::size_t>(histories.offset[static_cast<std::size_t>(b)]);
+    const std::span<const std::int32_t> items(histories.item.data() + begin, static_cast<std::size_t>(cut.rows()));
+    const auto row = score(model, cut, offset, items);
+    scores.insert(scores.end(), row.begin(), row.end());
+  }
+  return scores;
+}
 
 }  // namespace tessera
