@@ -18,6 +18,31 @@ struct Prefix {
 bool better(const Prefix& a, const Prefix& b) { return a.score > b.score || (a.score == b.score && a.node < b.node); }
 bool earlier(const Prefix& a, const Prefix& b) { return a.node < b.node; }
 
+// The best `most` of many prefixes, whatever the order in which they come: kept in a list of twice that length at most.
+class Kept {
+ public:
+  Kept(std::size_t most, std::vector<Prefix>& list) : most_(most), list_(list) {}
+  bool too_low(double score) const { return score < floor_; }
+  template <class Better>
+  void add(const Prefix& prefix, const Better& is_better) {
+    list_.push_back(prefix);
+    if (list_.size() / 2 >= most_) cut(is_better);
+  }
+  template <class Better>
+  void cut(const Better& is_better) {
+    if (list_.size() <= most_) return;
+    const auto worst = list_.begin() + static_cast<std::ptrdiff_t>(most_) - 1;
+    std::nth_element(list_.begin(), worst, list_.end(), is_better);
+    floor_ = worst->score;
+    list_.resize(most_);
+  }
+
+ private:
+  std::size_t most_;
+  std::vector<Prefix>& list_;
+  double floor_ = -std::numeric_limits<double>::infinity();
+};
+
 // Prefixes of all rows at one level, in order of row and node.
 struct Level {
   std::vector<std::vector<Prefix>> rows;
@@ -70,7 +95,11 @@ Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t 
     parallel_for(end - first, [&](std::int64_t row) {
       const auto b = static_cast<std::size_t>(row);
       const Filter::Row open(filter, first + row);
-      std::vector<Prefix>& found = next.rows[b];
+      // Answers are compared as they are reported, in f32, ties to the smaller item number.
+      const auto better_item = [&](const Prefix& x, const Prefix& y) {
+        return x.score > y.score || (x.score == y.score && trie.item_of(x.node) < trie.item_of(y.node));
+      };
+      Kept found(keep, next.rows[b]);
       std::vector<double> log_p;
       for (std::size_t i = 0; i < now.rows[b].size(); ++i) {
         const Prefix& prefix = now.rows[b][i];
@@ -79,23 +108,16 @@ Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t 
         log_p.resize(children.code.size());
         scores.children(number, children, log_p.data());
         for (std::size_t c = 0; c < children.code.size(); ++c) {
+          const double exact = prefix.score + log_p[c], score = last ? static_cast<float>(exact) : exact;
           const std::int32_t node = children.first + static_cast<std::int32_t>(c);
-          if (!open.open(node)) continue;
-          const double score = prefix.score + log_p[c];
-          found.push_back({last ? static_cast<float>(score) : score, node, number, children.code[c]});
+          if (found.too_low(score) || !open.open(node)) continue;
+          const Prefix child{score, node, number, children.code[c]};
+          last ? found.add(child, better_item) : found.add(child, better);
         }
       }
-      // Answers are compared as they are reported, in f32, ties to the smaller item number.
-      const auto better_item = [&](const Prefix& x, const Prefix& y) {
-        return x.score > y.score || (x.score == y.score && trie.item_of(x.node) < trie.item_of(y.node));
-      };
-      if (found.size() > keep) {
-        const auto end_of_kept = found.begin() + static_cast<std::ptrdiff_t>(keep);
-        last ? std::nth_element(found.begin(), end_of_kept, found.end(), better_item)
-             : std::nth_element(found.begin(), end_of_kept, found.end(), better);
-        found.resize(keep);
-      }
-      last ? std::sort(found.begin(), found.end(), better_item) : std::sort(found.begin(), found.end(), earlier);
+      last ? found.cut(better_item) : found.cut(better);
+      last ? std::sort(next.rows[b].begin(), next.rows[b].end(), better_item)
+           : std::sort(next.rows[b].begin(), next.rows[b].end(), earlier);
     });
     next.number();
     now = std::move(next);

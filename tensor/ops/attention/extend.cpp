@@ -11,7 +11,7 @@
 namespace tessera::cpu {
 namespace {
 
-constexpr std::int64_t kGroup = 48;  // continuations of one history that share its packed keys
+constexpr std::int64_t kGroup = 64;  // continuations of one history that share its packed keys
 
 // Continuations by history, in groups: continuation order[begin .. end) all continue `history`.
 struct Group {
@@ -61,10 +61,9 @@ class Extension {
         out_width_(padded<T>(call.value_width)),
         past_ld_(padded<T>(past_)),
         row_(past_ld_ + padded<T>(call.rows)) {
-    const T scale = static_cast<T>(call.scale);
     T* keys = buffers.keys.take(past_ld_ * width_);
     pack_block<T>(call.past_k.data<T>() + first_ * call.past_k.columns() + head * call.key_width, call.past_k.columns(),
-                  past_, call.key_width, scale, nullptr, 0, keys);
+                  past_, call.key_width, T{1}, nullptr, 0, keys);
     keys_t_ = buffers.keys_t.take(call.key_width * past_ld_);
     transpose_block(keys, past_, call.key_width, keys_t_);
     values_ = buffers.values.take(past_ * out_width_);
@@ -72,17 +71,14 @@ class Extension {
                  call.past_v.columns(), past_, call.value_width, T{1}, nullptr, 0, values_);
     const std::int64_t columns = call.q.columns();
     const T* q = call.q.data<T>() + head * call.key_width;
-    const T* own_k = call.own_k.data<T>() + head * call.key_width;
     own_v_ = call.own_v.data<T>() + head * call.value_width;
     own_v_ld_ = call.own_v.columns();
     queries_ = buffers.queries.take(count_ * call.queries * width_);
-    own_keys_ = buffers.own_keys.take(count_ * call.rows * width_);
-    for (std::int64_t c = 0; c < count_; ++c) {
-      pack_rows(q + order_[c] * call.queries * columns, columns, call.queries, call.key_width, T{1}, rope,
-                past_ + call.rows - call.queries, queries_ + c * call.queries * width_);
-      pack_rows(own_k + order_[c] * call.rows * columns, columns, call.rows, call.key_width, scale, rope, past_,
-                own_keys_ + c * call.rows * width_);
-    }
+    for (std::int64_t c = 0; c < count_; ++c)
+      pack_rows(q + order_[c] * call.queries * columns, columns, call.queries, call.key_width,
+                static_cast<T>(call.scale), rope, past_ + call.rows - call.queries,
+                queries_ + c * call.queries * width_);
+    take_own_keys(rope, buffers);
     scores_ = buffers.scores.take(kBlockRows * row_);
     out_ = buffers.out.take(kBlockRows * out_width_);
   }
@@ -104,6 +100,21 @@ class Extension {
   }
 
  private:
+  // Keys that are turned or end within a vector are packed; others are read where they lie.
+  void take_own_keys(const RotaryTable<T>* rope, ExtendBuffers<T>& buffers) {
+    const T* own = call_.own_k.data<T>() + head_ * call_.key_width;
+    const std::int64_t columns = call_.own_k.columns();
+    own_keys_packed_ = rope != nullptr || width_ != call_.key_width;
+    own_keys_ld_ = own_keys_packed_ ? width_ : columns;
+    own_keys_ = own;
+    if (!own_keys_packed_) return;
+    T* packed = buffers.own_keys.take(count_ * call_.rows * width_);
+    for (std::int64_t c = 0; c < count_; ++c)
+      pack_rows(own + order_[c] * call_.rows * columns, columns, call_.rows, call_.key_width, T{1}, rope, past_,
+                packed + c * call_.rows * width_);
+    own_keys_ = packed;
+  }
+
   std::int64_t own(std::int64_t query) const {
     return call_.rows - call_.queries + query % call_.queries;
   }  // its row of its own
@@ -119,11 +130,12 @@ class Extension {
     std::fill(scores + past_, scores + past_ld_, kLowest);
     std::fill(scores + past_ld_, scores + row_, kLowest);
     const T* q = queries_ + query * width_;
-    const T* k = own_keys_ + query / call_.queries * call_.rows * width_;
+    const std::int64_t continuation = query / call_.queries;
+    const T* k = own_keys_ + (own_keys_packed_ ? continuation : order_[continuation]) * call_.rows * own_keys_ld_;
     for (std::int64_t j = 0; j <= last; ++j) {
       simd::Vec<T> dot{};
       for (std::int64_t d = 0; d < width_; d += simd::kLanes<T>)
-        dot += simd::load(q + d) * simd::load(k + j * width_ + d);
+        dot += simd::load(q + d) * simd::load(k + j * own_keys_ld_ + d);
       scores[past_ld_ + j] = simd::sum<T>(dot) + (bias_ ? bias_[call_.distances.at(j - last)] : T{0});
     }
     T top = kLowest, sum = 0;
@@ -145,9 +157,10 @@ class Extension {
   int head_;
   const T* bias_;
   std::int64_t first_, past_, width_, out_width_, past_ld_, row_;
-  const T* own_v_;
-  std::int64_t own_v_ld_;
-  T *keys_t_, *values_, *queries_, *own_keys_, *scores_, *out_;
+  const T *own_v_, *own_keys_;
+  std::int64_t own_v_ld_, own_keys_ld_;
+  bool own_keys_packed_ = false;
+  T *keys_t_, *values_, *queries_, *scores_, *out_;
 };
 
 }  // namespace
