@@ -198,6 +198,7 @@ HealthReport measure_health(const Dataset& data, const Tokenizer& tokenizer, con
     if (measure_modality(data, tokenizer, tokens, name, options, modality))
       report.modalities.push_back(std::move(modality));
   }
+  report.figures = tokenizer.health(data);
   add_checks(report, options, tokens.level_count());
   return report;
 }

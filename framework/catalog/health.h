@@ -76,6 +76,7 @@ struct TESSERA_API HealthReport {
   std::vector<Prefix> token_prefixes;  // of the tokenizer's own codes, before the policy
   std::vector<Prefix> prefixes;        // of the identifiers, after the policy
   std::vector<Modality> modalities;    // where the tokenizer can rebuild features
+  std::vector<HealthFigure> figures;   // what the tokenizer adds
   std::vector<Check> checks;
 
   bool passed() const;

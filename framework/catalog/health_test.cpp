@@ -27,6 +27,7 @@ class Signs final : public Tokenizer {
       if (static_cast<int>(i % 2) < levels) out.data<float>()[i] = codes[i] == 0 ? -1.0f : 1.0f;
     return out;
   }
+  std::vector<HealthFigure> health(const Dataset&) const override { return {{"text: share of signs", 0.25}}; }
   void visit(StateVisitor&) override {}
 };
 
@@ -108,6 +109,14 @@ TEST(Health, ThresholdsPassOrFail) {
   EXPECT_NE(report.table().find("health: PASS\n"), std::string::npos);
   options.usage = options.perplexity = options.prefixes = options.reconstruction = options.neighbours = 0.0;
   EXPECT_TRUE(measure(data, Signs(), CollisionPolicy::none, options).checks.empty());
+}
+
+TEST(Health, TokenizersAddFiguresOfTheirOwn) {
+  const HealthReport report = measure(corners(40), Signs(), CollisionPolicy::counter);
+  EXPECT_NE(report.table().find("  text: share of signs  0.2500\n"), std::string::npos) << report.table();
+  EXPECT_NE(report.json().find("\"figures\": [{\"name\": \"text: share of signs\", \"value\": 0.25}]"),
+            std::string::npos)
+      << report.json();
 }
 
 TEST(Health, DeadCodesAndCollapseAreSeen) {

@@ -97,6 +97,9 @@ std::string HealthReport::table() const {
                number(modality.chance, 4), ")\n");
   }
   rows.clear();
+  for (const HealthFigure& figure : figures) rows.push_back({figure.name, number(figure.value, 4)});
+  out += aligned(rows);
+  rows.clear();
   for (const Check& check : checks)
     rows.push_back(
         {check.what, number(check.found, 4), "at least " + number(check.expected, 4), check.passed ? "PASS" : "FAIL"});
@@ -106,38 +109,43 @@ std::string HealthReport::table() const {
 
 std::string HealthReport::json() const {
   const auto whole = [](auto value) { return std::to_string(value); };
-  return object({{"passed", json_bool(passed())},
-                 {"items", whole(items)},
-                 {"levels", array(levels,
-                                  [&](const Level& level) {
-                                    return object({{"name", json_text(level.name)},
-                                                   {"codes", whole(level.codes)},
-                                                   {"used", whole(level.used)},
-                                                   {"dead", whole(level.codes - level.used)},
-                                                   {"usage", json_number(level.usage)},
-                                                   {"perplexity", json_number(level.perplexity)}});
-                                  })},
-                 {"colliding_items", whole(colliding_items)},
-                 {"largest_group", whole(largest_group)},
-                 {"policy", json_text(policy)},
-                 {"identifier_levels", whole(identifier_levels)},
-                 {"unique", json_bool(unique)},
-                 {"token_prefixes", array(token_prefixes, prefix_json)},
-                 {"prefixes", array(prefixes, prefix_json)},
-                 {"modalities",
-                  array(modalities,
-                        [&](const Modality& modality) {
-                          return object({{"name", json_text(modality.name)},
-                                         {"r2", array(modality.r2, [](double value) { return json_number(value); })},
-                                         {"neighbours", json_number(modality.neighbours)},
-                                         {"chance", json_number(modality.chance)}});
+  return object(
+      {{"passed", json_bool(passed())},
+       {"items", whole(items)},
+       {"levels", array(levels,
+                        [&](const Level& level) {
+                          return object({{"name", json_text(level.name)},
+                                         {"codes", whole(level.codes)},
+                                         {"used", whole(level.used)},
+                                         {"dead", whole(level.codes - level.used)},
+                                         {"usage", json_number(level.usage)},
+                                         {"perplexity", json_number(level.perplexity)}});
                         })},
-                 {"checks", array(checks, [&](const Check& check) {
-                    return object({{"what", json_text(check.what)},
-                                   {"found", json_number(check.found)},
-                                   {"expected", json_number(check.expected)},
-                                   {"passed", json_bool(check.passed)}});
-                  })}});
+       {"colliding_items", whole(colliding_items)},
+       {"largest_group", whole(largest_group)},
+       {"policy", json_text(policy)},
+       {"identifier_levels", whole(identifier_levels)},
+       {"unique", json_bool(unique)},
+       {"token_prefixes", array(token_prefixes, prefix_json)},
+       {"prefixes", array(prefixes, prefix_json)},
+       {"modalities", array(modalities,
+                            [&](const Modality& modality) {
+                              return object(
+                                  {{"name", json_text(modality.name)},
+                                   {"r2", array(modality.r2, [](double value) { return json_number(value); })},
+                                   {"neighbours", json_number(modality.neighbours)},
+                                   {"chance", json_number(modality.chance)}});
+                            })},
+       {"figures", array(figures,
+                         [](const HealthFigure& figure) {
+                           return object({{"name", json_text(figure.name)}, {"value", json_number(figure.value)}});
+                         })},
+       {"checks", array(checks, [&](const Check& check) {
+          return object({{"what", json_text(check.what)},
+                         {"found", json_number(check.found)},
+                         {"expected", json_number(check.expected)},
+                         {"passed", json_bool(check.passed)}});
+        })}});
 }
 
 }  // namespace tessera

@@ -5,6 +5,7 @@
 #endif
 #include "framework/nn/linalg.h"
 
+#include <Eigen/Cholesky>
 #include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <cmath>
@@ -32,6 +33,18 @@ EigenSystem symmetric_eigen(const Tensor& matrix) {
     for (std::int64_t i = 0; i < n; ++i) out.vectors.data<double>()[i * n + j] = sign * vector(i);
   }
   return out;
+}
+
+Tensor solve_symmetric(const Tensor& a, const Tensor& b) {
+  check(a.shape().rank() == 2 && a.dim(0) == a.dim(1) && b.shape().rank() == 2 && b.dim(0) == a.dim(0),
+        "solve_symmetric: a ", a.shape().text(), " and b ", b.shape().text(), ", expected (D, D) and (D, N)");
+  using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const Eigen::LLT<Matrix> factor(Eigen::Map<const Matrix>(a.data<double>(), a.dim(0), a.dim(1)));
+  check(factor.info() == Eigen::Success, "solve_symmetric: a ", a.shape().text(), " is not positive definite");
+  Tensor x(b.shape(), DType::f64);
+  Eigen::Map<Matrix>(x.data<double>(), b.dim(0), b.dim(1)) =
+      factor.solve(Eigen::Map<const Matrix>(b.data<double>(), b.dim(0), b.dim(1)));
+  return x;
 }
 
 Moments moments(const Tensor& x) {

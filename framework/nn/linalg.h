@@ -15,6 +15,10 @@ struct EigenSystem {
 // square or not finite.
 TESSERA_API EigenSystem symmetric_eigen(const Tensor& matrix);
 
+// x of a x = b for a symmetric, positive definite a (D, D) and b (D, N), in f64. In the calling thread. Throws Error
+// where sizes do not fit or a is not positive definite.
+TESSERA_API Tensor solve_symmetric(const Tensor& a, const Tensor& b);
+
 // Column means (D) and covariance (D, D), by 1/N, of the rows of x (N, D) f32, in f64.
 struct Moments {
   Tensor mean, covariance;

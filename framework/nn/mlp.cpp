@@ -23,4 +23,12 @@ Tensor Mlp::operator()(const Tensor& x) {
   return y;
 }
 
+Tensor Mlp::frozen(const Tensor& x) const {
+  Tensor y = x;
+  for (std::size_t i = 0; i < layers_.size(); ++i)
+    y = linear(y, layers_[i].weight->value.detach(), layers_[i].bias->value.detach(),
+               i + 1 < layers_.size() ? activation_ : Activation::none);
+  return y;
+}
+
 }  // namespace tessera

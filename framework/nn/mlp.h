@@ -14,7 +14,8 @@ class TESSERA_API Mlp : public Module {
  public:
   explicit Mlp(const std::vector<std::int64_t>& widths, Activation activation = Activation::relu);
   ~Mlp() override;
-  Tensor operator()(const Tensor& x);  // (..., widths[0]) -> (..., widths.back())
+  Tensor operator()(const Tensor& x);    // (..., widths[0]) -> (..., widths.back())
+  Tensor frozen(const Tensor& x) const;  // the same with the weights as constants: the gradient goes to x alone
 
  private:
   struct Layer {

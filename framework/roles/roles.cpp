@@ -45,6 +45,7 @@ Tokenizer::~Tokenizer() = default;
 Tensor Tokenizer::reconstruct(std::span<const std::int32_t>, int, const std::string&) const { return {}; }
 Tensor Tokenizer::reconstruction_target(const Dataset&, const std::string&) const { return {}; }
 Tensor Tokenizer::last_level_distances(const Dataset&) const { return {}; }
+std::vector<HealthFigure> Tokenizer::health(const Dataset&) const { return {}; }
 
 Memory::Cache::~Cache() = default;
 Extension::~Extension() = default;

@@ -13,6 +13,12 @@
 
 namespace tessera {
 
+// A number that a tokenizer adds to the common health report (framework/catalog/health.h).
+struct HealthFigure {
+  std::string name;  // "text: R2 of the private part from the shared part"
+  double value = 0.0;
+};
+
 // Item -> tuple of codes. Fitted on training data alone (it may read Dataset::features and the interactions whose part
 // is train), then frozen. encode() and reconstruct() are const and thread-safe.
 class TESSERA_API Tokenizer {
@@ -35,6 +41,8 @@ class TESSERA_API Tokenizer {
   virtual Tensor reconstruction_target(const Dataset& data, const std::string& modality) const;
   // (I, K) squared distances of each item's last residual to the last codebook, for the policy `repair`. Empty: cannot.
   virtual Tensor last_level_distances(const Dataset& data) const;
+  // What else its health report should tell. Deterministic. Empty: nothing, or the data's features are not at hand.
+  virtual std::vector<HealthFigure> health(const Dataset& data) const;
   virtual void visit(StateVisitor& state) = 0;
 };
 
