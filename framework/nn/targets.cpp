@@ -9,6 +9,7 @@ Targets every_target(const Memory& memory, const TrainBatch& batch) {
     if (batch.target[i] < 0 || row < 0) continue;
     targets.row.push_back(row);
     targets.item.push_back(batch.target[i]);
+    targets.place.push_back(static_cast<std::int32_t>(i));
   }
   return targets;
 }

@@ -8,6 +8,7 @@
 #include "framework/roles/head.h"
 #include "plugins/dot_product/item_tower.h"
 #include "plugins/dot_product/negatives.h"
+#include "plugins/dot_product/own_items.h"
 #include "tensor/autograd/tape.h"
 #include "tensor/ops/cross_entropy/cross_entropy.h"
 #include "tensor/ops/elementwise/elementwise.h"
@@ -26,7 +27,7 @@ struct Options {
   std::string tower = "sum", loss = "softmax", negative_sampling = "uniform";
   int negatives = 1;
   double popularity_power = 0.75, label_smoothing = 0.0, temperature = 1.0, deviation = 0.02;
-  bool normalize = false, projection = false;
+  bool normalize = false, projection = false, repeat = false;
 
   template <class V>
   void describe(V& v) {
@@ -42,6 +43,10 @@ struct Options {
       "a learnt linear map between a state and its scores (begins near the identity): with tied vectors, what the "
       "model "
       "has just read need not be what it answers");
+    v("repeat", repeat,
+      "softmax over histories: a learnt number is added to the scores of items that the user already has (people "
+      "who never "
+      "buy twice, or always)");
     v("temperature", temperature, "scores are divided by it", 0.001, 1000.0);
     v("deviation", deviation, "standard deviation of the first token embeddings", 0.0, 10.0);
   }
@@ -72,6 +77,8 @@ class DotProduct final : public Head {
   Tensor side(const Tensor& x) const { return options_.normalize ? l2_normalize(x) : x; }
   Tensor queries(const Tensor& states);
   Pairs vectors(Model& model, const Histories& histories);
+  static std::vector<float> products(const Pairs& pairs, std::span<const std::int64_t> offset,
+                                     std::span<const std::int32_t> items);
   Tensor sampled_softmax(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all,
                          Random& random);
   Tensor pairwise(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all, Random& random);
@@ -82,6 +89,7 @@ class DotProduct final : public Head {
   std::unique_ptr<ItemTower> tower_;
   std::unique_ptr<Negatives> negatives_;
   Parameter* projection_ = nullptr;  // (D, D), or null
+  Parameter* repeat_ = nullptr;      // (1), or null
   bool reads_histories_ = true, every_position_ = true;
   std::uint64_t seed_ = 1;
 };
@@ -91,6 +99,9 @@ DotProduct::DotProduct(const Options& options, const Section& section) : options
   if (!softmax && options.label_smoothing > 0.0)
     section.fail("label_smoothing", str("label_smoothing belongs to the softmax losses, but loss = \"", options.loss,
                                         "\"; remove one of them"));
+  if (options.repeat && options.loss != "softmax")
+    section.fail("repeat", str("repeat is learnt by loss = \"softmax\" alone, but loss = \"", options.loss,
+                               "\"; remove one of them"));
   for (const char* key : {"negatives", "negative_sampling", "popularity_power"})
     if (options.loss == "softmax" && section.has(key))
       section.fail(key, str(key,
@@ -109,10 +120,13 @@ void DotProduct::build(const BuildContext& context, const ModelSpec& model) {
   reads_histories_ = model.reads_histories;
   every_position_ = spec(model).form == BatchForm::every_position;
   seed_ = context.seed;
+  if (options_.repeat && !reads_histories_)
+    section_.fail("repeat", "repeat needs a model that reads histories; this one reads the graph of all interactions");
   tower_ = std::make_unique<ItemTower>(context.catalog, model.width, options_.tower == "mean", options_.deviation);
   add_module("tower", *tower_);
   if (options_.projection)
     projection_ = &add_parameter("projection", {model.width, model.width}, near_identity(options_.deviation));
+  if (options_.repeat) repeat_ = &add_parameter("repeat", {1}, constant(0.0), false);
   if (options_.loss == "softmax") return;
   if (options_.negative_sampling == "popularity")
     negatives_ = std::make_unique<Negatives>(train_counts(context.data), options_.popularity_power);
@@ -154,8 +168,14 @@ Tensor DotProduct::loss(Model& model, const TrainBatch& batch) {
     all = items;
   }
   h = queries(h);
-  if (options_.loss == "softmax")
-    return linear_cross_entropy(h, side(all ? all : tower_->all()), {}, targets.item, options_.label_smoothing);
+  if (options_.loss == "softmax") {
+    MarkedClasses own;
+    if (repeat_) {
+      own = every_position_ ? own_items_at(batch.histories, targets.place) : own_items(batch.histories);
+      own.value = (*repeat_)();
+    }
+    return linear_cross_entropy(h, side(all ? all : tower_->all()), {}, targets.item, options_.label_smoothing, own);
+  }
   TrainingScope* scope = TrainingScope::current();
   Random random(scope ? scope->seed() : seed_, scope ? scope->next_stream() : stream_of(str("negatives/", batch.step)));
   const Tensor positive = row_dot(h, items_at(all, targets.item));
@@ -205,27 +225,46 @@ Tensor DotProduct::pairwise(const Tensor& h, const Tensor& positive, const Targe
              bce_with_logits(against, std::vector<float>(negative.size(), 0.0f)));
 }
 
+// Inner products of rows of users with items, offset (B + 1) of them a row.
+std::vector<float> DotProduct::products(const Pairs& pairs, std::span<const std::int64_t> offset,
+                                        std::span<const std::int32_t> items) {
+  std::vector<std::int32_t> row(items.size());
+  for (std::size_t b = 0; b + 1 < offset.size(); ++b)
+    std::fill(row.begin() + offset[b], row.begin() + offset[b + 1], static_cast<std::int32_t>(b));
+  const Tensor dots = row_dot(gather_rows(pairs.users, row), gather_rows(pairs.items, items)).to(DType::f32);
+  return {dots.values<float>().begin(), dots.values<float>().end()};
+}
+
 Ranking DotProduct::rank(Model& model, const Histories& histories, const RankRequest& request) {
   const NoTape no_tape;
   const Pairs pairs = vectors(model, histories);
-  TopK best = topk_inner_product(pairs.users, pairs.items, request.k, request.excluded_offset, request.excluded,
-                                 request.allowed);
+  const MarkedClasses own = repeat_ ? own_items(histories) : MarkedClasses();
+  const RankRequest asked = repeat_ ? without_own(request, own) : request;
+  TopK best =
+      topk_inner_product(pairs.users, pairs.items, request.k, asked.excluded_offset, asked.excluded, asked.allowed);
   Ranking ranking;
   ranking.k = request.k;
   ranking.item = std::move(best.index);
   ranking.score = std::move(best.score);
+  if (!repeat_) return ranking;
+  const MarkedClasses more = allowed_own(request, own);
+  std::vector<float> scores = products(pairs, more.offset, more.column);
+  for (float& score : scores) score += static_cast<float>((*repeat_)().item());
+  merge(more, scores, ranking);
   return ranking;
 }
 
 std::vector<float> DotProduct::score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
                                      std::span<const std::int32_t> items) {
   const NoTape no_tape;
-  const Pairs pairs = vectors(model, histories);
-  std::vector<std::int32_t> row(items.size());
+  std::vector<float> scores = products(vectors(model, histories), offset, items);
+  if (!repeat_) return scores;
+  const MarkedClasses own = own_items(histories);
   for (std::size_t b = 0; b + 1 < offset.size(); ++b)
-    std::fill(row.begin() + offset[b], row.begin() + offset[b + 1], static_cast<std::int32_t>(b));
-  const Tensor dots = row_dot(gather_rows(pairs.users, row), gather_rows(pairs.items, items)).to(DType::f32);
-  return {dots.values<float>().begin(), dots.values<float>().end()};
+    for (auto i = static_cast<std::size_t>(offset[b]); i < static_cast<std::size_t>(offset[b + 1]); ++i)
+      if (std::binary_search(own.column.begin() + own.offset[b], own.column.begin() + own.offset[b + 1], items[i]))
+        scores[i] += static_cast<float>((*repeat_)().item());
+  return scores;
 }
 
 std::unique_ptr<Head> make(const Options& options, const Section& section) {

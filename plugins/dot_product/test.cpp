@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "framework/nn/pair_testing.h"
 #include "tensor/core/testing.h"
 
@@ -137,12 +139,69 @@ TEST(DotProduct, GraphModelsPropagate) {
   EXPECT_EQ(rank(pair, batch.histories, request).item, batch.target);
 }
 
+TEST(DotProduct, RepeatIsLearntAndCountsInEveryAnswer) {
+  // Each item stands twice in a row (the number rises), or nobody ever has an item twice (it falls).
+  for (const bool twice : {true, false}) {
+    Histories whole;
+    for (std::int32_t b = 0; b < 12; ++b) {
+      whole.user.push_back(b);
+      for (std::int32_t i = 0; i < 8; ++i) whole.item.push_back((b + (twice ? i / 2 * 5 : i)) % 12);
+      whole.offset.push_back(whole.size());
+    }
+    Pair pair(plugins(), random_tokens(12, 1, 12), kModel, kHead + "repeat = true");
+    const auto number = [&] { return pair.head->parameters().front().second->value.item(); };
+    ASSERT_EQ(pair.head->parameters().front().first, "repeat");
+    pair.train(batch_of(whole, pair.form()), 30, 0.02);
+    EXPECT_EQ(number() > 0.1, twice) << number();
+    EXPECT_EQ(number() < -0.1, !twice) << number();
+
+    const Histories histories = histories_of_lengths({4, 0, 7}, 12);
+    RankRequest request;
+    request.k = 12;
+    request.excluded_offset = {0, 1, 1, 3};
+    request.excluded = {histories.item[0], histories.item[4], 6};
+    request.allowed.assign(12, 1);
+    request.allowed[static_cast<std::size_t>(histories.item[5])] = 0;
+    const Ranking ranking = rank(pair, histories, request);
+    std::vector<std::int32_t> items;
+    for (int b = 0; b < 3; ++b)
+      for (std::int32_t i = 0; i < 12; ++i) items.push_back(i);
+    const std::vector<std::int64_t> offset{0, 12, 24, 36};
+    const std::vector<float> score = pair.head->score(*pair.model, histories, offset, items);
+    for (std::size_t b = 0; b < 3; ++b) {
+      std::vector<std::int32_t> expected;
+      for (std::int32_t i = 0; i < 12; ++i) {
+        bool open = request.allowed[static_cast<std::size_t>(i)] != 0;
+        for (auto j = request.excluded_offset[b]; j < request.excluded_offset[b + 1]; ++j)
+          open = open && request.excluded[static_cast<std::size_t>(j)] != i;
+        if (open) expected.push_back(i);
+      }
+      const float* of = score.data() + b * 12;
+      std::stable_sort(expected.begin(), expected.end(), [&](auto x, auto y) { return of[x] > of[y]; });
+      expected.resize(12, -1);
+      EXPECT_EQ(std::vector<std::int32_t>(ranking.item.begin() + static_cast<std::ptrdiff_t>(b * 12),
+                                          ranking.item.begin() + static_cast<std::ptrdiff_t>(b * 12 + 12)),
+                expected);
+    }
+  }
+}
+
+TEST(DotProduct, RepeatCountsInBothFormsOfTraining) {
+  for (const char* causal : {"true", "false"}) {
+    Pair pair(plugins(), random_tokens(12, 1, 12), kModel + "causal = " + causal + "\n", kHead + "repeat = true");
+    pair.train(batch_of(histories_of_lengths({3, 8, 1}, 12), pair.form()), 1, 0.02);
+    EXPECT_NE(pair.head->parameters().front().second->value.item(), 0.0);
+  }
+}
+
 TEST(DotProduct, OptionsThatDoNotFitTheLossAreNamed) {
   const auto made = [](const std::string& options) {
     return message_of([&] { plugins().create<Head>(Section::parse("head", kHead + options)); });
   };
   EXPECT_NE(made("negatives = 4").find("negatives has no meaning with loss = \"softmax\""), std::string::npos)
       << made("negatives = 4");
+  EXPECT_NE(made("loss = \"bce\"\nrepeat = true").find("repeat is learnt by loss = \"softmax\" alone"),
+            std::string::npos);
   EXPECT_NE(made("loss = \"bpr\"\nlabel_smoothing = 0.1").find("label_smoothing belongs to the softmax losses"),
             std::string::npos);
 }

@@ -21,6 +21,21 @@ CrossEntropyTargets check_targets(const char* op, std::int64_t rows, std::int64_
   return out;
 }
 
+void check_marked(const char* op, const MarkedClasses& marked, std::int64_t rows, std::int64_t classes, DType type) {
+  check(marked.value.numel() == 1 && marked.value.dtype() == type, op, ": the value of marked classes is ",
+        marked.value.shape().text(), " ", name_of(marked.value.dtype()), ", expected (1) ", name_of(type));
+  check(static_cast<std::int64_t>(marked.offset.size()) == rows + 1 && marked.offset.front() == 0 &&
+            marked.offset.back() == static_cast<std::int64_t>(marked.column.size()),
+        op, ": offsets of marked classes do not fit ", rows, " rows and ", marked.column.size(), " classes");
+  for (std::size_t i = 0; i + 1 < marked.offset.size(); ++i)
+    for (std::int64_t j = marked.offset[i]; j < marked.offset[i + 1]; ++j) {
+      const std::int32_t column = marked.column[static_cast<std::size_t>(j)];
+      const std::int32_t before = j > marked.offset[i] ? marked.column[static_cast<std::size_t>(j - 1)] : -1;
+      check(column > before && column < classes, op, ": marked class ", column, " at row ", i, " after ", before,
+            ", expected a rising list of 0 .. ", classes - 1);
+    }
+}
+
 void scale_in_place(Tensor& x, double factor) {
   if (!x || factor == 1.0) return;
   dispatch_float("cross_entropy", x.dtype(), [&](auto type) {
@@ -50,7 +65,7 @@ Tensor cross_entropy(const Tensor& logits, std::span<const std::int32_t> target,
 }
 
 Tensor linear_cross_entropy(const Tensor& h, const Tensor& w, const Tensor& b, std::span<const std::int32_t> target,
-                            double smoothing) {
+                            double smoothing, const MarkedClasses& marked) {
   constexpr const char* kOp = "linear_cross_entropy";
   check(h.shape().rank() == 2 && w.shape().rank() == 2, kOp, ": h ", h.shape().text(), ", w ", w.shape().text(),
         ": expected two matrices");
@@ -61,15 +76,20 @@ Tensor linear_cross_entropy(const Tensor& h, const Tensor& w, const Tensor& b, s
   check(h.dtype() == w.dtype() && (!b || b.dtype() == h.dtype()), kOp, ": h is ", name_of(h.dtype()), ", w is ",
         name_of(w.dtype()), ": expected one type for h, w and b");
   require_cpu_kernel(kOp, h.device());
-  const auto targets = check_targets(kOp, h.dim(0), w.dim(0), target, smoothing);
+  auto targets = check_targets(kOp, h.dim(0), w.dim(0), target, smoothing);
+  if (marked.value) {
+    check_marked(kOp, marked, h.dim(0), w.dim(0), h.dtype());
+    targets.marked = &marked;
+  }
   LinearCrossEntropyGradients to;
   if (recording({&h})) to.dh = Tensor(h.shape(), h.dtype());
   if (recording({&w})) to.dw = Tensor(w.shape(), w.dtype());
   if (recording({&b})) to.db = Tensor(b.shape(), b.dtype());
+  if (recording({&marked.value})) to.dmarked = Tensor(marked.value.shape(), h.dtype());
   const Tensor loss = Tensor::scalar(cpu::linear_cross_entropy(h, w, b, targets, to), h.dtype());
-  return record(kOp, loss, {&h, &w, &b}, [to](const Tensor& dy, Grads& dx) mutable {
-    Tensor* gradients[] = {&to.dh, &to.dw, &to.db};
-    for (std::size_t i = 0; i < 3; ++i) {
+  return record(kOp, loss, {&h, &w, &b, &marked.value}, [to](const Tensor& dy, Grads& dx) mutable {
+    Tensor* gradients[] = {&to.dh, &to.dw, &to.db, &to.dmarked};
+    for (std::size_t i = 0; i < 4; ++i) {
       if (!dx[i]) continue;
       scale_in_place(*gradients[i], dy.item());
       dx[i].add(std::move(*gradients[i]));

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <numeric>
+#include <span>
 #include <vector>
 
 #include "tensor/core/dispatch.h"
@@ -31,13 +33,16 @@ class LinearCrossEntropy {
         dtype_(h.dtype()),
         rows_(h.dim(0)),
         classes_(w.dim(0)),
-        width_(h.dim(1)) {
+        width_(h.dim(1)),
+        mark_(targets.marked ? targets.marked->value.data<T>()[0] : T(0)) {
     if (targets.count > 0) each_ = 1.0 / static_cast<double>(targets.count);
   }
 
   double run() {
-    if (rows_ >= kManyRows && classes_ * width_ <= kSmallWeights) return by_rows();
-    return by_classes();
+    const double loss = rows_ >= kManyRows && classes_ * width_ <= kSmallWeights ? by_rows() : by_classes();
+    if (to_.dmarked)
+      to_.dmarked.data<T>()[0] = static_cast<T>(std::accumulate(mark_gradient_.begin(), mark_gradient_.end(), 0.0));
+    return loss;
   }
 
  private:
@@ -46,13 +51,26 @@ class LinearCrossEntropy {
   static constexpr std::int64_t kChunkRows = 256, kMinBlockClasses = 256,
                                 kBlockClasses = 512;  // the block in by_classes()
 
-  bool wants_gradient() const { return to_.dh || to_.dw || to_.db; }
+  bool wants_gradient() const { return to_.dh || to_.dw || to_.db || to_.dmarked; }
+
+  // The marked classes of a row among first .. first + n.
+  std::span<const std::int32_t> marks(std::int64_t row, std::int64_t first, std::int64_t n) const {
+    if (targets_.marked == nullptr) return {};
+    const auto& marked = *targets_.marked;
+    const auto begin = marked.column.begin() + marked.offset[static_cast<std::size_t>(row)],
+               end = marked.column.begin() + marked.offset[static_cast<std::size_t>(row) + 1];
+    const auto low = std::lower_bound(begin, end, first), high = std::lower_bound(low, end, first + n);
+    return {low, high};
+  }
   std::int32_t target(std::int64_t row) const { return targets_.target[static_cast<std::size_t>(row)]; }
 
   // Exponentials in place of a block of h w^T.
-  RowStats finish_row(T* x, std::int64_t first, std::int64_t n) const {
+  RowStats finish_row(T* x, std::int64_t row, std::int64_t first, std::int64_t n, double& target_logit) const {
     if (b_ != nullptr)
       for (std::int64_t j = 0; j < n; ++j) x[j] += b_[first + j];
+    for (const std::int32_t c : marks(row, first, n)) x[c - first] += mark_;
+    const std::int64_t t = target(row);
+    if (t >= first && t < first + n) target_logit = static_cast<double>(x[t - first]);
     RowStats stats;
     const T top = detail::row_max(x, n);
     if (targets_.smoothing > 0.0) stats.mean = detail::row_mean(x, n);
@@ -62,16 +80,20 @@ class LinearCrossEntropy {
   }
 
   // The gradient of the logits from their exponentials: e scale - the target distribution, over the rows that count.
-  void gradient_row(T* e, std::int64_t row, std::int64_t first, std::int64_t n, double scale) const {
+  // Returns its sum over the marked classes.
+  double gradient_row(T* e, std::int64_t row, std::int64_t first, std::int64_t n, double scale) const {
     const std::int64_t t = target(row);
     if (t < 0) {
       std::fill(e, e + n, T(0));
-      return;
+      return 0.0;
     }
     const T factor = static_cast<T>(scale * each_);
     const T even = static_cast<T>(each_ * targets_.smoothing / static_cast<double>(classes_));
     for (std::int64_t j = 0; j < n; ++j) e[j] = e[j] * factor - even;
     if (t >= first && t < first + n) e[t - first] -= static_cast<T>(each_ * (1.0 - targets_.smoothing));
+    double sum = 0.0;
+    for (const std::int32_t c : marks(row, first, n)) sum += static_cast<double>(e[c - first]);
+    return sum;
   }
 
   double loss_row(const RowStats& stats, double target_logit) const {
@@ -103,21 +125,23 @@ class LinearCrossEntropy {
     const Tensor dw = to_.dw ? Tensor::zeros({parts, weights}, dtype_) : Tensor();
     const Tensor db = to_.db ? Tensor::zeros({parts, classes_}, dtype_) : Tensor();
     std::vector<double> losses(static_cast<std::size_t>(parts));
+    mark_gradient_.assign(static_cast<std::size_t>(parts), 0.0);
     parallel_for(parts, [&](std::int64_t part) {
       const std::int64_t begin = std::min(part * part_rows, rows_), end = std::min(begin + part_rows, rows_);
       const Tensor logits({block_rows, classes_}, dtype_);
-      double loss = 0.0;
+      double loss = 0.0, mark = 0.0;
       for (std::int64_t row = begin; row < end; row += block_rows) {
         const std::int64_t rows = std::min(block_rows, end - row);
         T* x = logits.data<T>();
         gemm_tile({false, false, rows, classes_, width_}, T(1), h_ + row * width_, width_, wt.data<T>(), classes_, T(0),
                   x, classes_);
-        for (std::int64_t i = 0; i < rows; ++i) loss += whole_row(x + i * classes_, row + i);
+        for (std::int64_t i = 0; i < rows; ++i) loss += whole_row(x + i * classes_, row + i, mark);
         if (wants_gradient())
           products(x, row, rows, 0, classes_, to_.dh ? to_.dh.data<T>() + row * width_ : nullptr,
                    dw ? dw.data<T>() + part * weights : nullptr, db ? db.data<T>() + part * classes_ : nullptr, T(1));
       }
       losses[static_cast<std::size_t>(part)] = loss;
+      mark_gradient_[static_cast<std::size_t>(part)] = mark;
     });
     if (dw) add_parts(dw, to_.dw);
     if (db) add_parts(db, to_.db);
@@ -126,12 +150,11 @@ class LinearCrossEntropy {
     return loss * each_;
   }
 
-  double whole_row(T* x, std::int64_t row) const {
-    const std::int64_t t = target(row);
-    const double logit = t < 0 ? 0.0 : static_cast<double>(x[t] + (b_ != nullptr ? b_[t] : T(0)));
-    const RowStats stats = finish_row(x, 0, classes_);
-    if (wants_gradient()) gradient_row(x, row, 0, classes_, 1.0 / stats.sum);
-    return t < 0 ? 0.0 : loss_row(stats, logit);
+  double whole_row(T* x, std::int64_t row, double& mark_gradient) const {
+    double logit = 0.0;
+    const RowStats stats = finish_row(x, row, 0, classes_, logit);
+    if (wants_gradient()) mark_gradient += gradient_row(x, row, 0, classes_, 1.0 / stats.sum);
+    return target(row) < 0 ? 0.0 : loss_row(stats, logit);
   }
 
   // w as (D, K): the product reads it in its natural order for every block.
@@ -168,6 +191,7 @@ class LinearCrossEntropy {
     if (to_.dh) dh_parts_ = Tensor({blocks_, chunk, width_}, dtype_);
     stats_.resize(static_cast<std::size_t>(blocks_ * chunk));
     target_logit_.resize(static_cast<std::size_t>(chunk));
+    mark_gradient_.assign(static_cast<std::size_t>(blocks_), 0.0);
     if (rows_ == 0 && to_.dw) to_.dw.fill(0.0);
     if (rows_ == 0 && to_.db) to_.db.fill(0.0);
     double loss = 0.0;
@@ -183,13 +207,9 @@ class LinearCrossEntropy {
       T* x = logits_.data<T>() + first * rows;
       gemm_tile({false, true, rows, n, width_}, T(1), h_ + row * width_, width_, w_ + first * width_, width_, T(0), x,
                 n);
-      for (std::int64_t i = 0; i < rows; ++i) {
-        const std::int64_t t = target(row + i);
-        if (t >= first && t < first + n)
-          target_logit_[static_cast<std::size_t>(i)] =
-              static_cast<double>(x[i * n + t - first] + (b_ != nullptr ? b_[t] : T(0)));
-        stats_[static_cast<std::size_t>(block * rows + i)] = finish_row(x + i * n, first, n);
-      }
+      for (std::int64_t i = 0; i < rows; ++i)
+        stats_[static_cast<std::size_t>(block * rows + i)] =
+            finish_row(x + i * n, row + i, first, n, target_logit_[static_cast<std::size_t>(i)]);
     });
     const std::vector<RowStats> whole = combine(rows);
     if (wants_gradient()) gradient_blocks(row, rows, whole);
@@ -226,7 +246,8 @@ class LinearCrossEntropy {
       for (std::int64_t i = 0; i < rows; ++i) {
         const RowStats& all = whole[static_cast<std::size_t>(i)];
         const double top = stats_[static_cast<std::size_t>(block * rows + i)].top;
-        gradient_row(g + i * n, row + i, first, n, std::exp(top - all.top) / all.sum);
+        mark_gradient_[static_cast<std::size_t>(block)] +=
+            gradient_row(g + i * n, row + i, first, n, std::exp(top - all.top) / all.sum);
       }
       products(g, row, rows, first, n, to_.dh ? dh_parts_.data<T>() + block * rows * width_ : nullptr,
                to_.dw ? to_.dw.data<T>() + first * width_ : nullptr, to_.db ? to_.db.data<T>() + first : nullptr, beta);
@@ -245,7 +266,9 @@ class LinearCrossEntropy {
   LinearCrossEntropyGradients& to_;
   DType dtype_;
   std::int64_t rows_, classes_, width_;
-  double each_ = 0.0;  // 1 / rows that count
+  T mark_;                             // added to marked classes
+  double each_ = 0.0;                  // 1 / rows that count
+  std::vector<double> mark_gradient_;  // of each part or block
 
   // Of by_classes(), kept from chunk to chunk.
   std::int64_t block_ = 0, blocks_ = 0;

@@ -9,6 +9,7 @@
 #include "tensor/autograd/tape.h"
 #include "tensor/core/parallel.h"
 #include "tensor/core/random.h"
+#include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/linear/linear.h"
 #include "tensor/ops/matmul/matmul.h"
 
@@ -56,7 +57,66 @@ struct Case {
 // Both ways of the kernel: blocks of classes (one and several, one chunk of rows and several), and parts of rows.
 constexpr Case kCases[] = {{5, 7, 3}, {1, 1, 1}, {300, 700, 8}, {130, 9001, 4}, {2051, 33, 5}};
 
+// Every third class or so of each row; the first row has none.
+MarkedClasses marks(std::int64_t rows, std::int64_t classes, const Tensor& value) {
+  MarkedClasses marked;
+  Random random(5, 1);
+  marked.offset.push_back(0);
+  for (std::int64_t i = 0; i < rows; ++i) {
+    for (std::int32_t c = 0; c < classes && i > 0; ++c)
+      if (random.below(3) == 0) marked.column.push_back(c);
+    marked.offset.push_back(static_cast<std::int64_t>(marked.column.size()));
+  }
+  marked.value = value;
+  return marked;
+}
+
+// The same as a matrix (N, K) of value and 0, recorded.
+Tensor spread(const MarkedClasses& marked, std::int64_t rows, std::int64_t classes) {
+  Tensor ones = Tensor::zeros({rows * classes, 1}, marked.value.dtype());
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (auto j = marked.offset[static_cast<std::size_t>(i)]; j < marked.offset[static_cast<std::size_t>(i) + 1]; ++j)
+      ones.data<double>()[i * classes + marked.column[static_cast<std::size_t>(j)]] = 1.0;
+  return matmul(ones, marked.value.reshape({1, 1})).reshape({rows, classes});
+}
+
 }  // namespace
+
+TEST(CrossEntropy, MarkedClassesEqualComposed) {
+  for (const auto& [rows, classes, width] : kCases)
+    for (const double smoothing : {0.0, 0.1}) {
+      SCOPED_TRACE(testing::Message() << rows << " " << classes << " " << width << " " << smoothing);
+      const auto t = targets(rows, classes);
+      const Tensor h = random_f64({rows, width}, 1), w = random_f64({classes, width}, 2), v = random_f64({1}, 3);
+      const auto fused = [&](const Tensor& x, const Tensor& y, const Tensor& z) {
+        return linear_cross_entropy(x, y, {}, t, smoothing, marks(x.rows(), classes, z));
+      };
+      const Result expected = run(h, w, v, [&](const Tensor& x, const Tensor& y, const Tensor& z) {
+        return cross_entropy(add(matmul(x, y, false, true), spread(marks(rows, classes, z), rows, classes)), t,
+                             smoothing);
+      });
+      const Result found = run(h, w, v, fused);
+      EXPECT_LT(worst(found.loss, expected.loss), 1e-12);
+      EXPECT_LT(worst(found.dh, expected.dh), 1e-12);
+      EXPECT_LT(worst(found.dw, expected.dw), 1e-12);
+      EXPECT_LT(worst(found.db, expected.db), 1e-12);
+      set_threads(1);
+      const Result one = run(h.to(DType::f32), w.to(DType::f32), v.to(DType::f32), fused);
+      set_threads(3);
+      const Result three = run(h.to(DType::f32), w.to(DType::f32), v.to(DType::f32), fused);
+      set_threads(2);
+      EXPECT_LT(worst(one.db, expected.db), 1e-5);
+      EXPECT_EQ(one.loss.item(), three.loss.item());
+      EXPECT_EQ(std::memcmp(one.dh.raw(), three.dh.raw(), one.dh.bytes()), 0);
+      EXPECT_EQ(std::memcmp(one.db.raw(), three.db.raw(), one.db.bytes()), 0);
+    }
+}
+
+TEST(CrossEntropyGrad, MarkedClasses) {
+  const auto t = targets(6, 9);
+  const auto function = [&](const auto& x) { return linear_cross_entropy(x[0], x[1], {}, t, 0.1, marks(6, 9, x[2])); };
+  EXPECT_LT(gradcheck(function, {random_f64({6, 3}, 1), random_f64({9, 3}, 2), random_f64({1}, 3)}), 1e-8);
+}
 
 TEST(CrossEntropy, GoldenValues) {
   const Tensor logits = Tensor::from<double>({1, 2, 3, 1, 2, 3, 9, 9, 9}, {3, 3});
@@ -180,6 +240,14 @@ TEST(CrossEntropy, SaysWhatDoesNotFit) {
   EXPECT_THROW(cross_entropy(Tensor::zeros({2, 9}), target, 1.0), Error);
   EXPECT_THROW(linear_cross_entropy(Tensor::zeros({2, 4}), Tensor::zeros({9, 5}), {}, target), Error);
   EXPECT_THROW(linear_cross_entropy(Tensor::zeros({2, 4}), Tensor::zeros({9, 4}), Tensor::zeros({8}), target), Error);
+  const auto marked = [&](std::vector<std::int32_t> column) {
+    return linear_cross_entropy(Tensor::zeros({2, 4}), Tensor::zeros({9, 4}), {}, target, 0.0,
+                                {{0, 1, static_cast<std::int64_t>(column.size())}, column, Tensor::zeros({1})});
+  };
+  EXPECT_NO_THROW(marked({1, 0, 8}));
+  EXPECT_THROW(marked({1, 8, 8}), Error);
+  EXPECT_THROW(marked({1, 0, 9}), Error);
+  EXPECT_THROW(marked({-1, 0, 8}), Error);
 }
 
 }  // namespace tessera
