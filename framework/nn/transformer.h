@@ -96,6 +96,7 @@ class TESSERA_API Transformer : public Module {
   // call.
   Tensor extend(const Tensor& x, std::span<const std::int32_t> row, std::span<const std::int32_t> parent,
                 TransformerCache& cache, const TransformerBranches* previous, TransformerBranches& branches);
+  void cut_keys(TransformerCache& cache) const;  // fills key and value, where the cache holds qkv yet
   // Keys and values of a memory, once for all extensions; the cache then holds no rows of its own yet.
   void remember(const Tensor& memory, std::span<const std::int64_t> memory_offset, TransformerCache& cache);
 
@@ -103,7 +104,6 @@ class TESSERA_API Transformer : public Module {
   AttentionOptions attention_options(bool rotated);
   // Up to the last block: its input, and its qkv.
   std::pair<Tensor, Tensor> before_last(const Tensor& x, std::span<const std::int64_t> offset, TransformerCache* cache);
-  void cut_keys(TransformerCache& cache) const;
   Tensor rotated(const Tensor& rows, std::span<const std::int64_t> offset, std::span<const std::int64_t> start) const;
   Tensor finish(const Tensor& x) { return final_norm_ ? (*final_norm_)(x) : x; }
 

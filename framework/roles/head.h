@@ -29,6 +29,7 @@ struct HeadSpec {
   bool has_item_tower = false;
   bool needs_unique_items = false;  // identifiers must be unique (generative heads)
   bool needs_labels = false;        // click heads
+  bool answers_memories = false;    // offers rank_memory() and score_memory() for this model
 };
 
 // Memory -> loss, ranked items, exact scores.
@@ -47,6 +48,10 @@ class TESSERA_API Head : public Module {
   // candidate, on the scale of rank().
   virtual std::vector<float> score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
                                    std::span<const std::int32_t> items) = 0;
+  // The same from what the model remembers of users (encode(), append(), import_rows()), without their histories.
+  virtual Ranking rank_memory(Model& model, const Memory& memory, const RankRequest& request);
+  virtual std::vector<float> score_memory(Model& model, const Memory& memory, std::span<const std::int64_t> offset,
+                                          std::span<const std::int32_t> items);
   // Scores of the histories' own items, each given what stands before it: (N). The default asks score() item by item
   // with the history cut before it; causal models answer in one pass.
   virtual std::vector<float> score_each(Model& model, const Histories& histories);

@@ -10,9 +10,9 @@
 namespace tessera {
 namespace {
 
-[[noreturn]] void not_offered(const char* call) {
-  throw Error(str("model: ", call,
-                  " is not offered by this model; its spec says so and the pipeline should have refused the pair"));
+[[noreturn]] void not_offered(const char* role, const char* call) {
+  throw Error(str(role, ": ", call, " is not offered by this ", role,
+                  "; its spec says so and the pipeline should have refused the pair"));
 }
 
 // What stands before each item of row b: the first 0, 1, .. n - 1 of its n items.
@@ -50,17 +50,24 @@ std::vector<HealthFigure> Tokenizer::health(const Dataset&) const { return {}; }
 Memory::Cache::~Cache() = default;
 Extension::~Extension() = default;
 Model::~Model() = default;
-Memory Model::encode(const Histories&) { not_offered("encode"); }
+Memory Model::encode(const Histories&) { not_offered("model", "encode"); }
 Memory Model::summarize(const Histories& histories) { return encode(histories); }
-std::unique_ptr<Extension> Model::extend(const Memory&, const Candidates&, const Extension*) { not_offered("extend"); }
-void Model::append(Memory&, const Histories&) { not_offered("append"); }
-std::vector<Tensor> Model::export_row(const Memory&, std::int64_t) { not_offered("export_row"); }
-Memory Model::import_rows(std::span<const std::vector<Tensor>>) { not_offered("import_rows"); }
-std::pair<Tensor, Tensor> Model::propagate(ItemVectorSource*) { not_offered("propagate"); }
+std::unique_ptr<Extension> Model::extend(const Memory&, const Candidates&, const Extension*) {
+  not_offered("model", "extend");
+}
+void Model::append(Memory&, const Histories&) { not_offered("model", "append"); }
+std::vector<Tensor> Model::export_row(const Memory&, std::int64_t) { not_offered("model", "export_row"); }
+Memory Model::import_rows(std::span<const std::vector<Tensor>>) { not_offered("model", "import_rows"); }
+std::pair<Tensor, Tensor> Model::propagate(ItemVectorSource*) { not_offered("model", "propagate"); }
 Tensor Model::auxiliary_loss(const TrainBatch&) { return {}; }
 
 Head::~Head() = default;
 ItemVectorSource* Head::item_tower() { return nullptr; }
+Ranking Head::rank_memory(Model&, const Memory&, const RankRequest&) { not_offered("head", "rank_memory"); }
+std::vector<float> Head::score_memory(Model&, const Memory&, std::span<const std::int64_t>,
+                                      std::span<const std::int32_t>) {
+  not_offered("head", "score_memory");
+}
 
 std::vector<float> Head::score_each(Model& model, const Histories& histories) {
   std::vector<float> scores;

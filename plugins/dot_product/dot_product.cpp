@@ -69,6 +69,9 @@ class DotProduct final : public Head {
   Ranking rank(Model& model, const Histories& histories, const RankRequest& request) override;
   std::vector<float> score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
                            std::span<const std::int32_t> items) override;
+  Ranking rank_memory(Model& model, const Memory& memory, const RankRequest& request) override;
+  std::vector<float> score_memory(Model& model, const Memory& memory, std::span<const std::int64_t> offset,
+                                  std::span<const std::int32_t> items) override;
 
  private:
   struct Pairs {
@@ -77,6 +80,8 @@ class DotProduct final : public Head {
   Tensor side(const Tensor& x) const { return options_.normalize ? l2_normalize(x) : x; }
   Tensor queries(const Tensor& states);
   Pairs vectors(Model& model, const Histories& histories);
+  Pairs vectors(const Memory& memory) { return {queries(memory.summary), side(tower_->all())}; }
+  static Ranking best(const Pairs& pairs, const RankRequest& request);
   static std::vector<float> products(const Pairs& pairs, std::span<const std::int64_t> offset,
                                      std::span<const std::int32_t> items);
   Tensor sampled_softmax(const Tensor& h, const Tensor& positive, const Targets& targets, const Tensor& all,
@@ -113,6 +118,7 @@ HeadSpec DotProduct::spec(const ModelSpec& model) const {
   HeadSpec spec;
   spec.form = model.reads_histories && model.causal ? BatchForm::every_position : BatchForm::one_target;
   spec.has_item_tower = true;
+  spec.answers_memories = model.reads_histories && !options_.repeat;  // repeat asks for the user's items
   return spec;
 }
 
@@ -139,7 +145,7 @@ Tensor DotProduct::queries(const Tensor& states) {
 }
 
 DotProduct::Pairs DotProduct::vectors(Model& model, const Histories& histories) {
-  if (reads_histories_) return {queries(model.summarize(histories).summary), side(tower_->all())};
+  if (reads_histories_) return vectors(model.summarize(histories));
   const auto [users, items] = model.propagate(tower_.get());
   return {queries(gather_rows(users, histories.user)), side(items)};
 }
@@ -235,18 +241,28 @@ std::vector<float> DotProduct::products(const Pairs& pairs, std::span<const std:
   return {dots.values<float>().begin(), dots.values<float>().end()};
 }
 
-Ranking DotProduct::rank(Model& model, const Histories& histories, const RankRequest& request) {
-  const NoTape no_tape;
-  const Pairs pairs = vectors(model, histories);
-  const MarkedClasses own = repeat_ ? own_items(histories) : MarkedClasses();
-  const RankRequest asked = repeat_ ? without_own(request, own) : request;
-  TopK best =
-      topk_inner_product(pairs.users, pairs.items, request.k, asked.excluded_offset, asked.excluded, asked.allowed);
+Ranking DotProduct::best(const Pairs& pairs, const RankRequest& request) {
+  TopK best = topk_inner_product(pairs.users, pairs.items, request.k, request.excluded_offset, request.excluded,
+                                 request.allowed);
   Ranking ranking;
   ranking.k = request.k;
   ranking.item = std::move(best.index);
   ranking.score = std::move(best.score);
-  if (!repeat_) return ranking;
+  return ranking;
+}
+
+Ranking DotProduct::rank_memory(Model&, const Memory& memory, const RankRequest& request) {
+  const NoTape no_tape;
+  check(!repeat_, "dot_product: repeat = true asks for the user's items, which a memory does not hold");
+  return best(vectors(memory), request);
+}
+
+Ranking DotProduct::rank(Model& model, const Histories& histories, const RankRequest& request) {
+  const NoTape no_tape;
+  const Pairs pairs = vectors(model, histories);
+  if (!repeat_) return best(pairs, request);
+  const MarkedClasses own = own_items(histories);
+  Ranking ranking = best(pairs, without_own(request, own));
   const MarkedClasses more = allowed_own(request, own);
   std::vector<float> scores = products(pairs, more.offset, more.column);
   for (float& score : scores) score += static_cast<float>((*repeat_)().item());
@@ -265,6 +281,13 @@ std::vector<float> DotProduct::score(Model& model, const Histories& histories, s
       if (std::binary_search(own.column.begin() + own.offset[b], own.column.begin() + own.offset[b + 1], items[i]))
         scores[i] += static_cast<float>((*repeat_)().item());
   return scores;
+}
+
+std::vector<float> DotProduct::score_memory(Model&, const Memory& memory, std::span<const std::int64_t> offset,
+                                            std::span<const std::int32_t> items) {
+  const NoTape no_tape;
+  check(!repeat_, "dot_product: repeat = true asks for the user's items, which a memory does not hold");
+  return products(vectors(memory), offset, items);
 }
 
 std::unique_ptr<Head> make(const Options& options, const Section& section) {

@@ -200,4 +200,60 @@ void FlatTransformer::append(Memory& memory, const Histories& news) {
   memory.summary = summary_of(memory);
 }
 
+std::vector<Tensor> FlatTransformer::export_row(const Memory& memory, std::int64_t row) {
+  FlatCache& cache = cache_of(memory, "export_row()");
+  check(static_cast<bool>(memory.states),
+        "flat_transformer: export_row() needs the memory of encode(); summarize() leaves the states out");
+  transformer_->cut_keys(cache.rows);
+  const auto b = static_cast<std::size_t>(row);
+  const std::int64_t begin = memory.offset[b], end = memory.offset[b + 1];
+  std::vector<Tensor> parts{Tensor::from(std::vector<std::int32_t>(cache.items.begin() + cache.offset[b],
+                                                                   cache.items.begin() + cache.offset[b + 1]),
+                                         {cache.offset[b + 1] - cache.offset[b]}),
+                            memory.states.row_range(begin, end)};
+  for (std::size_t l = 0; l < cache.rows.key.size(); ++l) {
+    parts.push_back(cache.rows.key[l].row_range(begin, end));
+    parts.push_back(cache.rows.value[l].row_range(begin, end));
+  }
+  return parts;
+}
+
+Memory FlatTransformer::import_rows(std::span<const std::vector<Tensor>> rows) {
+  const auto layers = static_cast<std::size_t>(options_.layers);
+  const int per_item = rows_per_item(), inner = transformer_->options().inner();
+  auto cache = std::make_shared<FlatCache>();
+  std::vector<std::vector<Tensor>> parts(1 + 2 * layers);
+  for (const auto& row : rows) {
+    check(row.size() == 2 + 2 * layers, "flat_transformer: a stored row has ", row.size(), " parts, expected ",
+          2 + 2 * layers);
+    const auto items = row[0].values<std::int32_t>();
+    for (const std::int32_t item : items)
+      check(item >= 0 && item < catalog_->items(), "flat_transformer: a stored row names item ", item, " of ",
+            catalog_->items());
+    const std::int64_t states = static_cast<std::int64_t>(items.size()) * per_item;
+    for (std::size_t p = 1; p < row.size(); ++p) {
+      const Shape expected{states, p == 1 ? options_.width : inner};
+      check(row[p].shape() == expected, "flat_transformer: part ", p, " of a stored row is ", row[p].shape().text(),
+            ", expected ", expected.text());
+      parts[p - 1].push_back(row[p]);
+    }
+    cache->items.insert(cache->items.end(), items.begin(), items.end());
+    cache->offset.push_back(static_cast<std::int64_t>(cache->items.size()));
+  }
+  Memory memory;
+  memory.offset = times(cache->offset, per_item);
+  cache->rows.offset = memory.offset;
+  memory.states = concat_rows(parts[0]);
+  for (std::size_t l = 0; l < layers; ++l) {
+    cache->rows.key.push_back(concat_rows(parts[1 + 2 * l]));
+    cache->rows.value.push_back(concat_rows(parts[2 + 2 * l]));
+  }
+  if (per_item > 1)
+    for (std::size_t i = 0; i < cache->items.size(); ++i)
+      memory.item_row.push_back(static_cast<std::int32_t>((i + 1) * static_cast<std::size_t>(per_item) - 1));
+  memory.summary = summary_of(memory);
+  memory.cache = std::move(cache);
+  return memory;
+}
+
 }  // namespace tessera

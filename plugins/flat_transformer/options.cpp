@@ -59,6 +59,7 @@ ModelSpec FlatTransformer::spec() const {
   spec.token_states = reads_tokens();
   spec.extends = options_.causal && reads_tokens();
   spec.appends = options_.causal;
+  spec.stores = options_.causal;
   spec.wants_item_vectors = !reads_tokens() && options_.item_input == "tower";
   spec.max_items = options_.max_items;
   return spec;

@@ -143,6 +143,42 @@ TEST(FlatTransformer, AppendingEqualsEncodingAll) {
   }
 }
 
+TEST(FlatTransformer, StoredRowsAnswerAsBefore) {
+  for (const Variant& v : kCausal) {
+    Pair pair(plugins(), random_tokens(30, 3, 4), v.model, v.head);
+    EXPECT_TRUE(pair.model->spec().stores);
+    Memory memory = pair.model->encode(histories_of_lengths({5, 0, 9, 12}, 30));
+    std::vector<std::vector<Tensor>> rows;
+    for (std::int64_t b = 0; b < 4; ++b) rows.push_back(pair.model->export_row(memory, b));
+    Memory stored = pair.model->import_rows(rows);
+    EXPECT_EQ(stored.offset, memory.offset) << v.name;
+    EXPECT_EQ(largest_difference(stored.summary, memory.summary), 0.0) << v.name;
+    RankRequest request;
+    EXPECT_TRUE(pair.head->spec(pair.model->spec()).answers_memories);
+    const Histories all = histories_of_lengths({5, 0, 9, 12}, 30);
+    const Ranking before = pair.head->rank_memory(*pair.model, memory, request),
+                  after = pair.head->rank_memory(*pair.model, stored, request);
+    EXPECT_EQ(before.item, after.item) << v.name;
+    EXPECT_EQ(before.score, after.score) << v.name;
+    const Ranking whole = pair.head->rank(*pair.model, all, request);
+    EXPECT_EQ(whole.item, after.item) << v.name;
+    for (std::size_t i = 0; i < whole.score.size(); ++i) EXPECT_NEAR(whole.score[i], after.score[i], 1e-4) << v.name;
+    const std::vector<std::int64_t> offset{0, 2, 2, 3, 3};
+    const std::vector<std::int32_t> items{3, 4, 5};
+    const auto scores = pair.head->score(*pair.model, all, offset, items),
+               from_memory = pair.head->score_memory(*pair.model, stored, offset, items);
+    for (std::size_t i = 0; i < 3; ++i) EXPECT_NEAR(scores[i], from_memory[i], 1e-4) << v.name;
+    const Histories news = histories_of_lengths({2, 3, 0, 0}, 30, 9);
+    pair.model->append(memory, news);
+    pair.model->append(stored, news);
+    EXPECT_EQ(stored.offset, memory.offset) << v.name;
+    EXPECT_EQ(largest_difference(stored.summary, memory.summary), 0.0) << v.name;
+    EXPECT_EQ(largest_difference(stored.states, memory.states), 0.0) << v.name;
+    rows[2].pop_back();
+    EXPECT_THROW(pair.model->import_rows(rows), Error);
+  }
+}
+
 TEST(FlatTransformer, ExtendingEqualsEncodingTheLongerHistory) {
   for (const Variant& v : kCausal) {
     if (v.head != kContinue) continue;

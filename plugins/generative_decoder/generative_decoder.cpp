@@ -39,8 +39,14 @@ class GenerativeDecoder final : public Head {
   Ranking rank(Model& model, const Histories& histories, const RankRequest& request) override;
   std::vector<float> score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
                            std::span<const std::int32_t> items) override;
+  Ranking rank_memory(Model& model, const Memory& memory, const RankRequest& request) override;
+  std::vector<float> score_memory(Model& model, const Memory& memory, std::span<const std::int64_t> offset,
+                                  std::span<const std::int32_t> items) override;
 
  private:
+  Memory read(Model& model, const Histories& histories) const {
+    return options_.form == "cross" ? model.encode(histories) : model.summarize(histories);
+  }
   // The most prefixes that a row keeps at a level, with a beam of `width` (0: all).
   std::int64_t most_prefixes(std::int64_t width) const;
 
@@ -81,6 +87,7 @@ HeadSpec GenerativeDecoder::spec(const ModelSpec& model) const {
   spec.form = batch_form(options_.form, model);
   spec.has_item_tower = options_.form != "continue";
   spec.needs_unique_items = true;
+  spec.answers_memories = model.reads_histories;
   return spec;
 }
 
@@ -118,7 +125,11 @@ std::int64_t GenerativeDecoder::most_prefixes(std::int64_t width) const {
 
 Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const RankRequest& request) {
   const NoTape no_tape;
-  const Memory memory = options_.form == "cross" ? model.encode(histories) : model.summarize(histories);
+  return rank_memory(model, read(model, histories), request);
+}
+
+Ranking GenerativeDecoder::rank_memory(Model& model, const Memory& memory, const RankRequest& request) {
+  const NoTape no_tape;
   const std::int64_t automatic = std::max<std::int64_t>(request.k, kAutomaticBeam);
   const std::int64_t width = options_.search == "exact" ? 0
                              : options_.beam > 0        ? std::max(options_.beam, request.k)
@@ -126,7 +137,7 @@ Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const 
   const Filter filter(*trie_, request);
   const Search search(*table_, *trie_);
   const auto decoding = form_->decode(model, memory);
-  const std::int64_t rows = histories.rows(), together = Search::rows_together(most_prefixes(width));
+  const std::int64_t rows = memory.summary.rows(), together = Search::rows_together(most_prefixes(width));
   Ranking ranking;
   ranking.k = request.k;
   ranking.item.assign(static_cast<std::size_t>(rows * request.k), -1);
@@ -147,12 +158,18 @@ Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const 
 std::vector<float> GenerativeDecoder::score(Model& model, const Histories& histories,
                                             std::span<const std::int64_t> offset, std::span<const std::int32_t> items) {
   const NoTape no_tape;
-  const Memory memory = options_.form == "cross" ? model.encode(histories) : model.summarize(histories);
+  return score_memory(model, read(model, histories), offset, items);
+}
+
+std::vector<float> GenerativeDecoder::score_memory(Model& model, const Memory& memory,
+                                                   std::span<const std::int64_t> offset,
+                                                   std::span<const std::int32_t> items) {
+  const NoTape no_tape;
   const Search search(*table_, *trie_);
   const auto decoding = form_->decode(model, memory);
   std::int64_t longest = 1;
   for (std::size_t b = 0; b + 1 < offset.size(); ++b) longest = std::max(longest, offset[b + 1] - offset[b]);
-  const std::int64_t rows = histories.rows(), together = Search::rows_together(most_prefixes(longest));
+  const std::int64_t rows = memory.summary.rows(), together = Search::rows_together(most_prefixes(longest));
   std::vector<float> scores;
   for (std::int64_t first = 0; first < rows; first += together) {
     const std::vector<float> part = search.score(*decoding, first, std::min(rows, first + together), offset, items);
