@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -50,76 +51,98 @@ inline std::vector<double> turned(const double* x, std::int64_t width, const Blo
   return y;
 }
 
-// Value, and the gradients of y . dy. first_item, first_slot: where positions begin to count.
+// One call, and its rows by sequence, item and slot. first_item, first_slot: where positions begin to count.
+struct Blocks {
+  const Tensor &qkv, &anchors;
+  const AnchorOptions& options;
+  std::int64_t first_item, first_slot;
+
+  std::int64_t inner() const { return qkv.columns() / 3; }
+  std::int64_t width() const { return inner() / options.heads; }
+  std::vector<double> turn(const double* x, std::int64_t item, std::int64_t slot, double sign) const {
+    return turned(x, width(), options.positions, options.block, item + first_item, slot + first_slot, sign);
+  }
+};
+
+// A key that a query sees: turned, its value, and where their gradients go.
+struct SeenKey {
+  std::vector<double> key;
+  const double* value;
+  double *dkey, *dvalue;
+  std::int64_t item, slot;
+  double weight = 0, dweight = 0;
+};
+
+// The keys of blocks first .. end - 1 that (item, slot) of that sequence sees, in one head.
+inline std::vector<SeenKey> seen_keys(const Blocks& call, std::int64_t first, std::int64_t end, std::int64_t item,
+                                      std::int64_t slot, std::int64_t head, BlockGradients& out) {
+  const std::int64_t block = call.options.block, inner = call.inner();
+  std::vector<SeenKey> keys;
+  for (std::int64_t row = first * block; row < end * block; ++row) {
+    const std::int64_t key_item = row / block - first, key_slot = row % block;
+    if (!allowed(call.options.mask, block, item, slot, key_item, key_slot)) continue;
+    const bool apart = call.anchors && key_item < item && key_slot + 1 == block;
+    const std::int64_t at = (apart ? row / block * 2 : row * 3 + 1) * inner + head * call.width();
+    const double* from = (apart ? call.anchors : call.qkv).data<double>() + at;
+    double* gradient = (apart ? out.danchors : out.dqkv).data<double>() + at;
+    keys.push_back(
+        {call.turn(from, key_item, key_slot, 1), from + inner, gradient, gradient + inner, key_item, key_slot});
+  }
+  return keys;
+}
+
+// Value of one query and head, and all its gradients: g is its dy, y and dquery are added to.
+inline void attend(const Blocks& call, const std::vector<double>& query, std::vector<SeenKey>& keys, const double* g,
+                   double* y, std::vector<double>& dquery) {
+  const double scale =
+      call.options.scale != 0.0 ? call.options.scale : 1.0 / std::sqrt(static_cast<double>(call.width()));
+  double top = -1e300, sum = 0, mean = 0;
+  for (SeenKey& key : keys) top = std::max(top, key.weight = scale * dot(query, key.key));
+  for (SeenKey& key : keys) sum += key.weight = std::exp(key.weight - top);
+  for (SeenKey& key : keys) {
+    key.weight /= sum;
+    for (std::int64_t d = 0; d < call.width(); ++d) {
+      y[d] += key.weight * key.value[d];
+      key.dweight += g[d] * key.value[d];
+      key.dvalue[d] += key.weight * g[d];
+    }
+    mean += key.weight * key.dweight;
+  }
+  for (const SeenKey& key : keys) {
+    const double ds = scale * key.weight * (key.dweight - mean);
+    std::vector<double> dkey(query);
+    for (std::size_t d = 0; d < dkey.size(); ++d) {
+      dkey[d] *= ds;
+      dquery[d] += ds * key.key[d];
+    }
+    dkey = call.turn(dkey.data(), key.item, key.slot, -1);
+    for (std::size_t d = 0; d < dkey.size(); ++d) key.dkey[d] += dkey[d];
+  }
+}
+
+// Value, and the gradients of y . dy.
 inline BlockGradients anchor_attention(const Tensor& qkv, const Offsets& offset, const Tensor& anchors,
                                        const AnchorOptions& options, const Tensor& dy, std::int64_t first_item = 0,
                                        std::int64_t first_slot = 0) {
-  const std::int64_t block = options.block, inner = qkv.columns() / 3, heads = options.heads, width = inner / heads,
-                     stride = 3 * inner, asks = options.anchors_only ? 1 : block;
-  const double scale = options.scale != 0.0 ? options.scale : 1.0 / std::sqrt(static_cast<double>(width));
+  const Blocks call{qkv, anchors, options, first_item, first_slot};
+  const std::int64_t block = options.block, inner = call.inner(), width = call.width(),
+                     asks = options.anchors_only ? 1 : block;
   BlockGradients out{Tensor::zeros({offset.back() * asks, inner}, DType::f64), Tensor::zeros(qkv.shape(), DType::f64),
                      anchors ? Tensor::zeros(anchors.shape(), DType::f64) : Tensor()};
   for (std::size_t b = 0; b + 1 < offset.size(); ++b)
-    for (std::int64_t h = 0; h < heads; ++h)
+    for (std::int64_t head = 0; head < options.heads; ++head)
       for (std::int64_t row = offset[b] * block; row < offset[b + 1] * block; ++row) {
-        const std::int64_t item = row / block - offset[b] + first_item, slot = row % block;
+        const std::int64_t item = row / block - offset[b], slot = row % block;
         if (slot < block - asks) continue;
-        const std::int64_t to = row / block * asks + slot - (block - asks);
-        const auto query = turned(qkv.data<double>() + row * stride + h * width, width, options.positions, block, item,
-                                  slot + first_slot, 1);
-        struct Key {
-          std::vector<double> key;
-          const double* value;
-          double *dkey, *dvalue, weight, dweight;
-          std::int64_t item, slot;
-        };
-        std::vector<Key> keys;
-        double top = -1e300, sum = 0, mean = 0;
-        for (std::int64_t k = offset[b] * block; k < offset[b + 1] * block; ++k) {
-          const std::int64_t key_item = k / block - offset[b] + first_item, key_slot = k % block;
-          if (!allowed(options.mask, block, item, slot, key_item, key_slot)) continue;
-          const bool apart = anchors && key_item < item && key_slot + 1 == block;
-          const std::int64_t at = apart ? k / block * 2 * inner + h * width : k * stride + inner + h * width;
-          const double* from = (apart ? anchors : qkv).data<double>() + at;
-          double* gradient = (apart ? out.danchors : out.dqkv).data<double>() + at;
-          Key one{turned(from, width, options.positions, block, key_item, key_slot + first_slot, 1),
-                  from + inner,
-                  gradient,
-                  gradient + inner,
-                  0,
-                  0,
-                  key_item,
-                  key_slot};
-          one.weight = scale * dot(query, one.key);
-          top = std::max(top, one.weight);
-          keys.push_back(std::move(one));
-        }
-        for (Key& key : keys) sum += key.weight = std::exp(key.weight - top);
-        const double* g = dy.data<double>() + to * inner + h * width;
-        double* y = out.y.data<double>() + to * inner + h * width;
-        for (Key& key : keys) {
-          key.weight /= sum;
-          for (std::int64_t d = 0; d < width; ++d) {
-            y[d] += key.weight * key.value[d];
-            key.dweight += g[d] * key.value[d];
-            key.dvalue[d] += key.weight * g[d];
-          }
-          mean += key.weight * key.dweight;
-        }
+        const std::int64_t to = (row / block * asks + slot - (block - asks)) * inner + head * width,
+                           at = row * 3 * inner + head * width;
+        const auto query = call.turn(qkv.data<double>() + at, item, slot, 1);
+        auto keys = seen_keys(call, offset[b], offset[b + 1], item, slot, head, out);
         std::vector<double> dquery(query.size(), 0.0);
-        for (const Key& key : keys) {
-          const double ds = scale * key.weight * (key.dweight - mean);
-          std::vector<double> dkey(query);
-          for (std::size_t d = 0; d < dkey.size(); ++d) {
-            dkey[d] *= ds;
-            dquery[d] += ds * key.key[d];
-          }
-          dkey = turned(dkey.data(), width, options.positions, block, key.item, key.slot + first_slot, -1);
-          for (std::size_t d = 0; d < dkey.size(); ++d) key.dkey[d] += dkey[d];
-        }
-        dquery = turned(dquery.data(), width, options.positions, block, item, slot + first_slot, -1);
+        attend(call, query, keys, dy.data<double>() + to, out.y.data<double>() + to, dquery);
+        dquery = call.turn(dquery.data(), item, slot, -1);
         for (std::size_t d = 0; d < dquery.size(); ++d)
-          out.dqkv.data<double>()[row * stride + h * width + static_cast<std::int64_t>(d)] += dquery[d];
+          out.dqkv.data<double>()[at + static_cast<std::int64_t>(d)] += dquery[d];
       }
   return out;
 }
