@@ -14,8 +14,6 @@
 namespace tessera {
 namespace {
 
-constexpr std::size_t kCandidateGroup = 16;
-
 struct HmatExtension final : Extension {};
 
 bool training() { return TrainingScope::current() != nullptr || Tape::current() != nullptr; }
@@ -164,16 +162,17 @@ std::unique_ptr<Extension> Hmat::extend(const Memory& memory, const Candidates& 
   check(candidates.code.size() == candidates.row.size() * static_cast<std::size_t>(candidates.tokens),
         "hmat: ", candidates.code.size(), " codes for ", candidates.row.size(), " candidates of ", candidates.tokens,
         " tokens");
-  // A candidate's bits must not depend on how many others there are, so the shapes of matrix products are those of
-  // whole groups; Eigen sums in an order that depends on the number of rows, so there a group stands alone.
+  // A candidate's bits must not depend on how many others there are. oneDNN sums a row in the same order for any number
+  // of rows but one; Eigen does not, so there groups of one size are computed apart.
+  const bool any_number = gemm_backend() == GemmBackend::onednn;
+  const std::size_t group = any_number ? 4 : 16;
   const auto count = static_cast<std::int64_t>(candidates.row.size());
   std::vector<std::int32_t> row = candidates.row, code = candidates.code;
-  while (row.size() % kCandidateGroup != 0) {
+  while (row.size() % group != 0) {
     row.push_back(row.front());
     code.insert(code.end(), candidates.code.begin(), candidates.code.begin() + candidates.tokens);
   }
-  const std::size_t together =
-      gemm_backend() == GemmBackend::onednn ? std::max(row.size(), kCandidateGroup) : kCandidateGroup;
+  const std::size_t together = any_number ? std::max(row.size(), group) : group;
   const auto levels = static_cast<std::size_t>(candidates.tokens);
   std::vector<Tensor> parts;
   for (std::size_t c = 0; c < row.size(); c += together)

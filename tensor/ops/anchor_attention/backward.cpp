@@ -73,8 +73,10 @@ class Backward {
       if (most == 0) std::fill_n(dq_, strip_.queries * w_, T{0});
       for (std::int64_t j = 0; j < most; j += tile_) {
         const std::int64_t keys = std::min(tile_, most - j);
-        for (std::int64_t i = 0; i < strip_.queries; i += kBlockRows)
+        for (std::int64_t i = 0; i < strip_.queries; i += kBlockRows) {
+          if (j == 0 && s > 0) fetch_ahead(i, first - kStrip);
           far_queries(i, std::min<std::int64_t>(kBlockRows, strip_.queries - i), j, keys);
+        }
         far_keys(j, keys);
       }
       for (std::int64_t i = 0; i < strip_.queries; i += kBlockRows)
@@ -110,6 +112,20 @@ class Backward {
     dv_ = b_.dv.take(strip_.rows * w_);
     std::fill_n(dk_, strip_.rows * w_, T{0});
     std::fill_n(dv_, strip_.rows * w_, T{0});
+  }
+
+  // The strip before, which comes next.
+  [[gnu::always_inline]] void fetch_ahead(std::int64_t i, std::int64_t first) const {
+    const std::int64_t inner = call_.inner(), at = head_ * call_.width;
+    share_of_next(i, strip_.queries, call_.at.data() + first, kStrip, [&](std::int64_t block) {
+      const std::int64_t row = block * call_.block * 3 * inner + at, asks = block * call_.queries * inner + at;
+      for (std::int64_t part = 0; part < 3; ++part) {
+        fetch(call_.qkv.template data<T>() + row + part * inner, 3 * inner, call_.block, call_.width);
+        fetch<true>(rows_.dqkv + row + part * inner, 3 * inner, call_.block, call_.width);
+      }
+      fetch(rows_.y + asks, inner, call_.queries, call_.width);
+      fetch(rows_.dy + asks, inner, call_.queries, call_.width);
+    });
   }
 
   std::int64_t far_end(std::int64_t query) const {

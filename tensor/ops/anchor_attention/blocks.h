@@ -78,13 +78,33 @@ FarRow<T> far_row(const BlockAttention& call, const BlockAttention::Unit& unit, 
   return {row + inner, row + 2 * inner, turn};
 }
 
+// One head of rows lies far apart in memory. While a strip computes, the rows of the next one are fetched into the
+// second cache, a few at a time. Inlined by force: g++ drops the call of a function that only prefetches.
+template <bool kWrite = false, class T>
+[[gnu::always_inline]] inline void fetch(const T* row, std::int64_t stride, std::int64_t rows, std::int64_t width) {
+  constexpr std::int64_t kLine = 64 / static_cast<std::int64_t>(sizeof(T));
+  for (std::int64_t r = 0; r < rows; ++r, row += stride)
+    for (std::int64_t d = 0; d < width; d += kLine) __builtin_prefetch(row + d, kWrite, 2);
+}
+
+// f(block) for the share of the next strip's blocks that belongs to query i of `queries`, kBlockRows at a time.
+template <class F>
+[[gnu::always_inline]] inline void share_of_next(std::int64_t i, std::int64_t queries, const std::int64_t* next,
+                                                 std::int64_t blocks, F&& f) {
+  const std::int64_t groups = (queries + kBlockRows - 1) / kBlockRows, group = i / kBlockRows;
+  for (std::int64_t b = group * blocks / groups; b < (group + 1) * blocks / groups; ++b) f(next[b]);
+}
+
 // All far rows of a unit: keys (padded(n), padded(Dk)) scaled and turned, values (padded(n), padded(Dk)).
 template <class T>
 void pack_far(const BlockAttention& call, const BlockAttention::Unit& unit, std::int64_t head,
               const RotaryTable<T>* rope, T* keys, T* values) {
   const std::int64_t n = unit.items * call.far, ld = padded<T>(call.width);
   for (std::int64_t j = 0; j < n; ++j) {
-    const FarRow<T> row = far_row<T>(call, unit, head, j);
+    const FarRow<T> row = far_row<T>(call, unit, head, j),
+                    ahead = far_row<T>(call, unit, head, std::min(j + 12, n - 1));
+    fetch(ahead.key, 0, 1, call.width);
+    fetch(ahead.value, 0, 1, call.width);
     pack_rows(row.key, 0, 1, call.width, static_cast<T>(call.scale), row.turn < 0 ? nullptr : rope, row.turn,
               keys + j * ld);
     pack_rows<T>(row.value, 0, 1, call.width, T{1}, nullptr, 0, values + j * ld);

@@ -82,8 +82,15 @@ class Forward {
     for (std::int64_t first = unit_.begin; first < unit_.end; first += kStrip) {
       strip_ = pack_strip(call_, head_, rope_, call_.at.data() + first, call_.seen.data() + first,
                           std::min(kStrip, unit_.end - first), b_.strip);
+      const std::int64_t next = first + kStrip, ahead = std::clamp<std::int64_t>(unit_.end - next, 0, kStrip);
       for (std::int64_t i = 0; i < strip_.queries; i += kBlockRows) {
         const std::int64_t m = std::min<std::int64_t>(kBlockRows, strip_.queries - i);
+        share_of_next(i, strip_.queries, call_.at.data() + next, ahead, [&](std::int64_t block) {
+          const std::int64_t inner = call_.inner(), at = head_ * call_.width;
+          const T* row = call_.qkv.template data<T>() + block * call_.block * 3 * inner + at;
+          for (std::int64_t part = 0; part < 3; ++part) fetch(row + part * inner, 3 * inner, call_.block, call_.width);
+          fetch<true>(y + block * call_.queries * inner + at, inner, call_.queries, call_.width);
+        });
         attend(i, m);
         for (std::int64_t r = 0; r < m; ++r) {
           const std::int64_t row = strip_.at[(i + r) / call_.queries] * call_.queries + (i + r) % call_.queries;
