@@ -1,10 +1,12 @@
 #include "plugins/dst/figures.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "framework/nn/club.h"
 #include "framework/nn/ridge.h"
 #include "tensor/autograd/tape.h"
+#include "tensor/core/random.h"
 #include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/join/join.h"
 
@@ -15,7 +17,9 @@ constexpr std::size_t kBlock = 4096;
 constexpr std::int64_t kHidden = 64;
 constexpr int kSteps = 300;
 constexpr double kRate = 2e-3;
-constexpr std::int64_t kFewest = 10;  // rows of which a fifth can be held out
+constexpr std::int64_t kPool = 20000;      // items that are looked at, at most
+constexpr std::int64_t kEstimated = 5000;  // of them, those from which mutual information is estimated
+constexpr std::int64_t kFewest = 10;       // rows of which a fifth can be held out
 
 // Vectors of all items that have a modality, and where item i of the list stands among them.
 struct Vectors {
@@ -65,9 +69,19 @@ double explained(const Tensor& x, const Tensor& y) {
   return variance > 0.0 ? 1.0 - error / variance : 0.0;
 }
 
+// At most so many numbers below `count`, drawn without replacement, in a random order.
+std::vector<std::int32_t> drawn(std::int64_t count, std::int64_t most, const char* name) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  Random(1, stream_of(name)).shuffle(std::span(order));
+  order.resize(static_cast<std::size_t>(std::min(count, most)));
+  return order;
+}
+
 double mutual_information(const Tensor& shared, const Tensor& own) {
-  const Tensor x = standardize_columns(shared), y = standardize_columns(own);
-  const std::int64_t cut = x.rows() - x.rows() / 5;  // items come in no order that tells of them
+  const auto rows = drawn(shared.rows(), kEstimated, "dst/health/rows");
+  const Tensor x = standardize_columns(gather_rows(shared, rows)), y = standardize_columns(gather_rows(own, rows));
+  const std::int64_t cut = x.rows() - x.rows() / 5;
   Club club(x.columns(), y.columns(), kHidden);
   club.initialize(1, "dst/health/");
   club.learn(x.row_range(0, cut), y.row_range(0, cut), kSteps, kRate);
@@ -79,7 +93,11 @@ double mutual_information(const Tensor& shared, const Tensor& own) {
 std::vector<HealthFigure> disentanglement(DstNetwork& network, const std::vector<std::string>& names,
                                           const DstInput& input, const std::vector<std::int32_t>& items) {
   const NoTape quiet;
-  const Vectors all = vectors_of(network, input, items);
+  std::vector<std::int32_t> pool;
+  for (const std::int32_t at : drawn(static_cast<std::int64_t>(items.size()), kPool, "dst/health/items"))
+    pool.push_back(items[static_cast<std::size_t>(at)]);
+  std::sort(pool.begin(), pool.end());
+  const Vectors all = vectors_of(network, input, pool);
   std::vector<HealthFigure> figures;
   for (std::size_t m = 0; m < names.size(); ++m) {
     if (!all.x[m] || all.x[m].rows() < kFewest) continue;

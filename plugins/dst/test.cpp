@@ -122,9 +122,9 @@ TEST(Dst, LevelsOfTwoToFourModalities) {
 }
 
 TEST(Dst, RebuildsEachModalityFromItsCodes) {
-  const Dataset data = dataset(400);
+  const Dataset data = dataset();
   for (const char* residual : {"private", "plain"}) {
-    const auto tokenizer = fitted(data, kSmall + "epochs = 60\nresidual = '" + residual + "'");
+    const auto tokenizer = fitted(data, kSmall + "epochs = 30\nresidual = '" + residual + "'");
     const auto codes = tokenizer->tokens(data).codes;
     for (const std::size_t m : {0u, 1u}) {
       const std::string& name = kModalities[m];
@@ -298,8 +298,8 @@ TEST(Dst, ErrorsSayWhat) {
 }
 
 TEST(Dst, HealthTellsHowFarThePartsAreApart) {
-  const Dataset data = dataset(400);
-  const auto tokenizer = fitted(data, kSmall + "epochs = 60\n");
+  const Dataset data = dataset();
+  const auto tokenizer = fitted(data, kSmall + "epochs = 30\n");
   const auto figures = tokenizer->health(data);
   EXPECT_EQ(figures.size(), 12u);
   for (const std::string name : {"audio", "image"}) {

@@ -5,9 +5,11 @@
 #include <fstream>
 
 #include "framework/checkpoint/json.h"
+#include "framework/data/npy.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/data_source.h"
 #include "plugins/synthetic/picture.h"
+#include "plugins/synthetic/vectors.h"
 #include "plugins/synthetic/words.h"
 #include "plugins/synthetic/world.h"
 #include "tensor/core/parallel.h"
@@ -18,7 +20,7 @@ namespace {
 using namespace synthetic;
 
 struct Options : WorldOptions {
-  std::string images, write;
+  std::string images, vectors, write;
   int image_size = 32;
   template <class V>
   void describe(V& v) {
@@ -35,6 +37,9 @@ struct Options : WorldOptions {
     v("missing", missing, "share of items without text, and (independently) without image", 0.0, 1.0);
     v("images", images, "folder to write PNG images into; empty: none");
     v("image_size", image_size, "width and height of an image", 8, 1024);
+    v("vectors", vectors, "folder to write text.npy and image.npy into: vectors with known causes; empty: none");
+    v("kinds", kinds, "vectors: values of each modality's private cause", 1, 1000);
+    v("vector_noise", vector_noise, "vectors: deviation of the noise; causes have about 1", 0.0, 100.0);
     v("write", write,
       "folder to write the whole world into as `sequences` files, streamed; load() then gives the first 1000 users");
   }
@@ -50,6 +55,7 @@ class SyntheticSource : public DataSource {
     data.name = "synthetic";
     describe_items(world, data.items);
     if (!options_.images.empty()) write_images(world, data.items, context);
+    if (!options_.vectors.empty()) write_vectors(world, data, context);
     std::int64_t users = options_.users;
     if (!options_.write.empty()) {
       write_files(world, context);
@@ -98,6 +104,22 @@ class SyntheticSource : public DataSource {
       }
     });
     context.say(str(options_.images, ": images of ", options_.image_size, " x ", options_.image_size, " pixels"));
+  }
+
+  // text.npy and image.npy, named as the files of their modalities; the causes stand in the fields category_number,
+  // kind_text and kind_image.
+  void write_vectors(const World& world, Dataset& data, FitContext& context) const {
+    make_folder(options_.vectors);
+    auto& category = data.items.fields["category_number"];
+    for (std::int32_t item = 0; item < options_.items; ++item) category.push_back(std::to_string(world.category(item)));
+    for (const char* modality : {"text", "image"}) {
+      data.files[modality] = str(options_.vectors, "/", modality, ".npy");
+      write_npy(data.files[modality], vectors_of(world, modality));
+      auto& kind = data.items.fields[str("kind_", modality)];
+      for (std::int32_t item = 0; item < options_.items; ++item)
+        kind.push_back(std::to_string(world.kind(item, modality)));
+    }
+    context.say(str(options_.vectors, ": vectors of ", kVectorWidth, " numbers, text and image"));
   }
 
   // Calls take(tile, user, events, items that were likelier than the last) for blocks of users in parallel, and

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "tensor/core/error.h"
+
 namespace tessera::synthetic {
 namespace {
 
@@ -45,6 +47,10 @@ Leaf World::leaf(std::int32_t category) const {
 
 bool World::lacks(std::int32_t item, const char* modality) const {
   return stream(options_, modality, item).uniform() < options_.missing;
+}
+
+int World::kind(std::int32_t item, const char* modality) const {
+  return static_cast<int>(stream(options_, str("synthetic/kind/", modality).c_str(), item).below(options_.kinds));
 }
 
 // Items are dealt to categories in a random order, so each category has about as many; the first of a category that are

@@ -12,6 +12,8 @@ struct WorldOptions {
   std::int64_t seed = 1, users = 2000, items = 600, categories = 48;
   int min_length = 10, max_length = 40;
   double zipf = 1.0, drift = 0.1, noise = 0.15, cold = 0.03, missing = 0.05;
+  std::int64_t kinds = 6;  // of the vectors alone (vectors.h)
+  double vector_noise = 0.5;
 };
 
 constexpr int kStyles = 6;
@@ -45,6 +47,8 @@ class World {
   Leaf leaf(std::int32_t category) const;
   std::int32_t category(std::int32_t item) const { return category_[static_cast<std::size_t>(item)]; }
   int style(std::int32_t item) const { return style_[static_cast<std::size_t>(item)]; }
+  // What this modality of an item has for itself, 0 .. kinds - 1, drawn apart for each modality; seen in vectors alone.
+  int kind(std::int32_t item, const char* modality) const;
   bool cold(std::int32_t item) const { return place_[static_cast<std::size_t>(item)] < 0; }
   bool lacks(std::int32_t item, const char* modality) const;  // this item has no such modality
 
