@@ -4,6 +4,7 @@
 #include <mutex>
 #include <numeric>
 
+#include "framework/config/config.h"
 #include "tensor/core/parallel.h"
 #include "tensor/core/random.h"
 
@@ -52,6 +53,38 @@ void check_parts(const Dataset& data, const char* call) {
 
 }  // namespace
 
+std::vector<Window> windows(std::int64_t n, std::int64_t max_items) {
+  if (n <= 0) return {};
+  if (max_items <= 0 || n <= max_items) return {{0, n, 0}};
+  std::vector<Window> out{{0, max_items, 0}};
+  while (out.back().end < n) {
+    const std::int64_t done = out.back().end, begin = std::min(done - max_items / 2, n - max_items);
+    out.push_back({begin, begin + max_items, done});
+  }
+  return out;
+}
+
+void check_clicks(const Dataset& data) {
+  const Interactions& all = data.interactions;
+  if (all.label.size() != all.item.size())
+    throw DataError(str("'", data.name,
+                        "' has no labels, but the head learns from clicks; use a source with labels, or ",
+                        "make them of ratings with data.positive_above"));
+  std::string found;
+  std::int64_t wrong = 0;
+  for (std::int64_t user = 0; user < all.users(); ++user)
+    for (std::int64_t i = all.begin(user); i < all.end(user); ++i) {
+      const int label = all.label[at(i)];
+      if (label == 0 || label == 1 || ++wrong > 10) continue;
+      found += str("\n  interaction ", i + 1, " (user ", data.user_ids[at(user)], ", item ",
+                   data.items.ids[at(all.item[at(i)])], "): the label is ", label);
+    }
+  if (wrong == 0) return;
+  if (wrong > 10) found += str("\n  ... and ", wrong - 10, " more");
+  throw DataError(str("'", data.name, "': a click head reads labels 0 and 1, ", wrong,
+                      wrong == 1 ? " interaction has another:" : " interactions have others:", found));
+}
+
 struct Batches::Impl {
   const Interactions& all;
   const BatchOptions options;
@@ -60,6 +93,7 @@ struct Batches::Impl {
   std::vector<std::int64_t> sample_user;  // (S)
   std::vector<std::int64_t>
       sample_end;  // (S) one past the last item of the history, in train.rows; the target stands there
+  std::vector<std::int64_t> sample_begin, sample_first;  // (S) each_item: where the window and its targets begin
   std::int64_t targets = 0;
 
   // The samples of one epoch: batch b holds order[batches[b] * batch_size ...].
@@ -75,12 +109,25 @@ struct Batches::Impl {
     for (std::int64_t user = 0; user < all.users(); ++user) add_samples(user);
   }
 
+  bool each_item() const { return options.form == BatchForm::each_item; }
   bool every_position() const { return options.form != BatchForm::one_target; }
   std::int64_t kept_items(std::int64_t n) const { return options.max_items > 0 ? std::min(n, options.max_items) : n; }
   std::int64_t samples() const { return static_cast<std::int64_t>(sample_user.size()); }
   std::int64_t batch_count() const { return (samples() + options.batch_size - 1) / options.batch_size; }
 
+  void add_windows(std::int64_t user) {
+    const std::int64_t origin = train.offset[at(user)];
+    for (const Window& window : windows(train.length(user), options.max_items)) {
+      sample_user.push_back(user);
+      sample_begin.push_back(origin + window.begin);
+      sample_first.push_back(origin + window.first);
+      sample_end.push_back(origin + window.end);
+    }
+    targets += train.length(user);
+  }
+
   void add_samples(std::int64_t user) {
+    if (each_item()) return add_windows(user);
     const std::int64_t n = train.length(user), first = options.empty_histories && !every_position() ? 0 : 1;
     if (n <= first) return;
     const bool all_positions = !every_position() && options.subsequences;
@@ -93,6 +140,7 @@ struct Batches::Impl {
 
   // History of a sample, as a range of train.rows; the item after each of them is its target.
   std::pair<std::int64_t, std::int64_t> history(std::int64_t sample, std::int64_t epoch) const {
+    if (each_item()) return {sample_begin[at(sample)], sample_end[at(sample)]};
     const std::int64_t user = sample_user[at(sample)], begin = train.offset[at(user)], end = sample_end[at(sample)];
     if (!every_position() || !options.subsequences) return {end - kept_items(end - begin), end};
     const auto word = philox(seed, stream_of("batches/crop") + static_cast<std::uint64_t>(epoch),
@@ -132,10 +180,20 @@ struct Batches::Impl {
 
   void add_target(TrainBatch& batch, std::int64_t row) const {
     batch.target.push_back(all.item[at(row)]);
-    if (options.with_labels) batch.label.push_back(all.label[at(row)] > 0 ? 1.0f : 0.0f);
+    if (options.with_labels) batch.label.push_back(static_cast<float>(all.label[at(row)]));
+  }
+
+  void add_window(TrainBatch& batch, std::int64_t sample) const {
+    for (std::int64_t i = sample_begin[at(sample)]; i < sample_end[at(sample)]; ++i) {
+      append(batch.histories, all, train.rows[at(i)]);
+      add_target(batch, train.rows[at(i)]);
+      if (i < sample_first[at(sample)]) batch.target.back() = -1;
+    }
+    close_row(batch.histories, sample_user[at(sample)]);
   }
 
   void add_sample(TrainBatch& batch, std::int64_t sample, std::int64_t epoch_number) const {
+    if (each_item()) return add_window(batch, sample);
     const auto [begin, end] = history(sample, epoch_number);
     for (std::int64_t i = begin; i < end; ++i) {
       append(batch.histories, all, train.rows[at(i)]);
@@ -154,15 +212,18 @@ struct Batches::Impl {
 Batches::Batches(const Dataset& data, BatchOptions options, std::uint64_t seed) {
   check_parts(data, "batches");
   check(options.batch_size >= 1, "batches: batch_size is ", options.batch_size, ", expected 1 or more");
-  if (options.with_labels && data.interactions.label.size() != data.interactions.item.size())
-    throw DataError(
-        str("batches: '", data.name, "' has no labels, but the head learns from clicks; use a source with labels"));
+  if (options.with_labels) check_clicks(data);
+  if (options.form == BatchForm::each_item && options.subsequences)
+    throw ConfigError(
+        "train.subsequences has no meaning here: every item of every user is a target each epoch already; "
+        "remove it");
   impl_ = std::make_unique<const Impl>(data, options, seed);
   if (impl_->samples() == 0)
-    throw DataError(str("batches: '", data.name, "' has nothing to train on: no user has ",
-                        options.form == BatchForm::one_target && options.empty_histories
-                            ? "a training interaction"
-                            : "two training interactions"));
+    throw DataError(
+        str("batches: '", data.name, "' has nothing to train on: no user has ",
+            options.form == BatchForm::each_item || (options.form == BatchForm::one_target && options.empty_histories)
+                ? "a training interaction"
+                : "two training interactions"));
 }
 
 Batches::~Batches() = default;

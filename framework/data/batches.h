@@ -21,17 +21,28 @@ struct BatchOptions {
       false;           // one_target: a user's first item is a sample too, with nothing before it (graph models)
   bool bucket = true;  // histories of like length share a batch (sorted within shuffled pools of 20 batches, then the
                        // batches are shuffled): even work a step
-  bool with_labels =
-      false;  // fill TrainBatch::label from the interactions' labels (1 where above 0); throws without them
+  bool with_labels = false;  // fill TrainBatch::label from the interactions' labels; throws where they are not 0 or 1
 };
+
+// How a sequence of n items is read in pieces of at most max_items (0: any), so that each item is a target exactly
+// once: items begin .. end - 1 are read, first .. end - 1 are the targets. Pieces overlap, so that every target but the
+// first max_items of the sequence has at least max_items / 2 items before it in its piece.
+struct Window {
+  std::int64_t begin = 0, end = 0, first = 0;
+};
+TESSERA_API std::vector<Window> windows(std::int64_t n, std::int64_t max_items);
+
+// Throws DataError with the first records, where labels are missing or others than 0 and 1: what click heads read.
+TESSERA_API void check_clicks(const Dataset& data);
 
 // The training batches of a dataset, epoch by epoch: batch (epoch, index) is a pure function of (seed, epoch, index),
 // so a run resumes anywhere. Reads interactions whose part is train. Users with fewer than two training items give no
-// every_position row. The dataset must outlive it and keep its interactions. Const and thread-safe; the order of one
+// every_position row. each_item: users longer than max_items are read in windows(), earlier items of a window carry
+// target -1. The dataset must outlive it and keep its interactions. Const and thread-safe; the order of one
 // epoch is kept, so going through epochs one after the other is cheap.
 class TESSERA_API Batches {
  public:
-  // Throws DataError where the data has no parts, no labels (with_labels), or nothing to train on.
+  // Throws DataError where the data has no parts, no labels of 0 and 1 (with_labels), or nothing to train on.
   Batches(const Dataset& data, BatchOptions options, std::uint64_t seed);
   ~Batches();
   Batches(Batches&&) noexcept;

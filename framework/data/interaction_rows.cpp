@@ -39,6 +39,18 @@ std::int32_t IdIndex::find(std::string_view id) const {
   return found == numbers_.end() ? -1 : found->second;
 }
 
+void LabelRule::apply(const std::string& path, std::vector<InteractionRow>& rows, InteractionColumns& columns) const {
+  if (!wanted()) return;
+  if (!columns.rating)
+    throw DataError(str(path, ": has no ratings, but positive_above = ", positive_above,
+                        " makes labels of them; name the column of ratings, or remove positive_above"));
+  if (columns.label)
+    throw DataError(str(path, ": has labels of its own, and positive_above = ", positive_above,
+                        " would make others of the ratings; remove one of them"));
+  for (auto& row : rows) row.label = label(static_cast<double>(row.rating));
+  columns.label = true;
+}
+
 Interactions interactions_of(const std::vector<InteractionRow>& rows, std::int64_t users,
                              const InteractionColumns& columns) {
   Interactions out;

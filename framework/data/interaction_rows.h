@@ -43,6 +43,21 @@ struct InteractionColumns {
   bool time = false, rating = false, label = false, part = false;
 };
 
+// The option `positive_above` of sources with ratings: labels for click heads.
+struct LabelRule {
+  double positive_above = -1.0;
+
+  template <class V>
+  void describe(V& v) {
+    v("positive_above", positive_above,
+      "labels for click heads: 1 where the rating is above this, else 0; -1: no labels are made", -1.0, 1e6);
+  }
+  std::int8_t label(double rating) const { return rating > positive_above ? 1 : 0; }
+  bool wanted() const { return positive_above >= 0; }
+  // Throws DataError where the rows have no ratings, or labels of their own. path: for the sentence.
+  TESSERA_API void apply(const std::string& path, std::vector<InteractionRow>& rows, InteractionColumns& columns) const;
+};
+
 // Rows -> CSR. Each user's rows are sorted by time where there are times; ties, and rows without times, keep the file's
 // order.
 TESSERA_API Interactions interactions_of(const std::vector<InteractionRow>& rows, std::int64_t users,

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <limits>
 #include <numeric>
+#include <span>
 
 namespace tessera {
 namespace {
@@ -22,23 +24,114 @@ void append_rows(Ranking& all, const Ranking& block) {
   all.score.insert(all.score.end(), block.score.begin(), block.score.end());
 }
 
-// AUC over all held-out interactions and GAUC over users, where labels tell clicks from non-clicks.
-void add_click_metrics(Model& model, Head& head, const Dataset& data, Part part, const Questions& asked, int batch,
-                       Evaluation& out) {
-  std::vector<float> scores, labels;
-  for (std::int64_t begin = 0; begin < asked.histories.rows(); begin += batch) {
-    const Questions block = slice(asked, begin, std::min<std::int64_t>(begin + batch, asked.histories.rows()));
-    const auto part_scores = head.score(model, block.histories, block.target_offset, block.target);
-    scores.insert(scores.end(), part_scores.begin(), part_scores.end());
+// All that is known of a user up to and with the part, in time order: numbers of interactions.
+std::vector<std::int64_t> known_rows(const Interactions& all, std::int64_t user, Part part) {
+  std::vector<std::int64_t> known;
+  for (std::int64_t i = all.begin(user); i < all.end(user); ++i) {
+    const Part of = all.part[static_cast<std::size_t>(i)];
+    if (of == Part::train || of == part || (of == Part::valid && part == Part::test)) known.push_back(i);
   }
-  const auto& inter = data.interactions;
-  for (const auto user : asked.histories.user)
-    for (auto i = inter.begin(user); i < inter.end(user); ++i)
-      if (inter.part[static_cast<std::size_t>(i)] == part)
-        labels.push_back(inter.label[static_cast<std::size_t>(i)] > 0 ? 1.0f : 0.0f);
-  out.names.insert(out.names.end(), {"AUC", "GAUC"});
-  out.mean["AUC"] = auc(scores, labels);
-  out.mean["GAUC"] = gauc(scores, labels, asked.target_offset);
+  return known;
+}
+
+void add_history(Histories& to, const Interactions& all, std::int64_t user, std::span<const std::int64_t> rows) {
+  for (const std::int64_t row : rows) {
+    const auto i = static_cast<std::size_t>(row);
+    to.item.push_back(all.item[i]);
+    if (!all.time.empty()) to.time.push_back(all.time[i]);
+    if (!all.label.empty()) to.action.push_back(all.label[i]);
+  }
+  to.user.push_back(static_cast<std::int32_t>(user));
+  to.offset.push_back(to.size());
+}
+
+// Causal models answer for all items of a sequence at once; others get one history an impression.
+void score_rolling(Model& model, Head& head, const Dataset& data, Part part, const EvaluateOptions& options,
+                   std::int64_t max_items, Impressions& impressions) {
+  const Interactions& all = data.interactions;
+  const bool at_once = model.spec().causal;
+  Histories asked;
+  std::vector<std::uint8_t> counts;  // at_once: which items of the sequences are impressions
+  std::vector<std::int32_t> item;    // else: the one candidate of each history
+  const auto flush = [&](bool all_of_it) {
+    if (asked.rows() == 0 || (!all_of_it && asked.rows() < options.batch_size)) return;
+    if (at_once) {
+      const auto scores = head.score_each(model, asked);
+      for (std::size_t i = 0; i < scores.size(); ++i)
+        if (counts[i] != 0) impressions.score.push_back(scores[i]);
+    } else {
+      std::vector<std::int64_t> offset(item.size() + 1);
+      std::iota(offset.begin(), offset.end(), 0);
+      const auto scores = head.score(model, asked, offset, item);
+      impressions.score.insert(impressions.score.end(), scores.begin(), scores.end());
+    }
+    asked = {};
+    counts.clear();
+    item.clear();
+  };
+  for (const std::int32_t user : impressions.user) {
+    const auto known = known_rows(all, user, part);
+    const std::span<const std::int64_t> rows(known);
+    const auto is_asked = [&](std::size_t k) { return all.part[static_cast<std::size_t>(known[k])] == part; };
+    const auto from = [&](std::size_t k) {  // the newest max_items before number k
+      const auto limit = static_cast<std::size_t>(max_items);
+      return max_items > 0 && k > limit ? k - limit : 0;
+    };
+    std::size_t first = 0;
+    while (!is_asked(first)) ++first;
+    if (at_once) {
+      add_history(asked, all, user, rows.subspan(from(first)));
+      for (std::size_t k = from(first); k < known.size(); ++k) counts.push_back(is_asked(k) ? 1 : 0);
+      flush(false);
+      continue;
+    }
+    for (std::size_t k = first; k < known.size(); ++k) {
+      if (!is_asked(k)) continue;
+      add_history(asked, all, user, rows.subspan(from(k), k - from(k)));
+      item.push_back(all.item[static_cast<std::size_t>(known[k])]);
+      flush(false);
+    }
+  }
+  flush(true);
+}
+
+void score_impressions(Model& model, Head& head, const Dataset& data, Part part, const EvaluateOptions& options,
+                       std::int64_t max_items, Impressions& impressions) {
+  if (options.click_history == "rolling")
+    return score_rolling(model, head, data, part, options, max_items, impressions);
+  const Questions asked = questions(data, part, max_items);
+  for (std::int64_t begin = 0; begin < asked.histories.rows(); begin += options.batch_size) {
+    const Questions block =
+        slice(asked, begin, std::min<std::int64_t>(begin + options.batch_size, asked.histories.rows()));
+    const auto scores = head.score(model, block.histories, block.target_offset, block.target);
+    impressions.score.insert(impressions.score.end(), scores.begin(), scores.end());
+  }
+}
+
+// Metrics of some impressions under a prefix; what is undefined (one class alone, nothing) is left out.
+void add_click_metrics(const Impressions& impressions, const std::string& prefix,
+                       const std::vector<std::uint8_t>& counts, int bins, Evaluation& out) {
+  std::vector<float> score, label;
+  for (std::size_t i = 0; i < impressions.item.size(); ++i)
+    if (counts.empty() || counts[i] != 0) {
+      score.push_back(impressions.score[i]);
+      label.push_back(impressions.label[i]);
+    }
+  const auto put = [&](const std::string& name, double value) {
+    if (std::isnan(value)) return;
+    out.names.push_back(prefix + name);
+    out.mean[prefix + name] = value;
+  };
+  ClickUsers users = click_users(impressions, counts);
+  put("AUC", auc(score, label));
+  put("GAUC", mean_known(users.gauc));
+  put("UAUC", mean_known(users.uauc));
+  put("LogLoss", log_loss(score, label));
+  put("ECE", calibration_error(reliability(score, label, bins)));
+  put("impressions", static_cast<double>(score.size()));
+  out.per_user[prefix + "GAUC"] = std::move(users.gauc);
+  out.per_user[prefix + "UAUC"] = std::move(users.uauc);
+  out.per_user[prefix + "LogLoss"] = std::move(users.log_loss);
 }
 
 Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, const EvaluateOptions& options,
@@ -79,16 +172,67 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
+Evaluation evaluate_scores(Impressions impressions, const Dataset& data, Part part, const EvaluateOptions& options,
+                           const std::string& scored_how) {
+  Evaluation out;
+  out.user = impressions.user;
+  out.reliability = reliability(impressions.score, impressions.label, options.calibration_bins);
+  const auto item_counts = train_counts(data);
+  std::vector<std::uint8_t> cold_user, cold_item;
+  for (std::int64_t row = 0; row < impressions.rows(); ++row) {
+    const std::int32_t user = impressions.user[static_cast<std::size_t>(row)];
+    std::int64_t trained = 0;
+    for (auto i = data.interactions.begin(user); i < data.interactions.end(user); ++i)
+      trained += data.interactions.part[static_cast<std::size_t>(i)] == Part::train;
+    for (auto i = impressions.offset[static_cast<std::size_t>(row)];
+         i < impressions.offset[static_cast<std::size_t>(row) + 1]; ++i) {
+      const auto item = static_cast<std::size_t>(impressions.item[static_cast<std::size_t>(i)]);
+      cold_user.push_back(trained < options.cold_user);
+      cold_item.push_back(item_counts[item] < options.cold_item);
+    }
+  }
+  add_click_metrics(impressions, "", {}, options.calibration_bins, out);
+  add_click_metrics(impressions, "cold_user/", cold_user, options.calibration_bins, out);
+  add_click_metrics(impressions, "cold_item/", cold_item, options.calibration_bins, out);
+  const auto both = std::count_if(out.per_user["UAUC"].begin(), out.per_user["UAUC"].end(),
+                                  [](double value) { return !std::isnan(value); });
+  out.protocol = str(impressions.size(), " labelled ", part_name(part), " interactions of ", impressions.rows(),
+                     " users, each scored ", scored_how, "; GAUC over ", both, " users with both labels; ECE over ",
+                     options.calibration_bins, " bins of equal width; cold: fewer than ", options.cold_user,
+                     " training interactions of the user, ", options.cold_item, " of the item");
+  out.impressions = std::move(impressions);
+  return out;
+}
+
 Evaluation evaluate(Model& model, Head& head, const Dataset& data, Part part, const EvaluateOptions& options,
                     std::int64_t max_items, const ListSink& lists) {
   const auto start = std::chrono::steady_clock::now();
-  const Questions asked = questions(data, part, max_items);
-  const Ranker ranker = [&](const Histories& histories, const RankRequest& request) {
-    return head.rank(model, histories, request);
-  };
-  Evaluation out = evaluate_lists(ranker, data, part, options, asked, lists);
-  if (head.spec(model.spec()).needs_labels && !data.interactions.label.empty())
-    add_click_metrics(model, head, data, part, asked, options.batch_size, out);
+  const bool clicks = head.spec(model.spec()).needs_labels;
+  if (!clicks && options.ranking == "no")
+    throw ConfigError("evaluate.ranking is 'no', but the head does not learn from labels: nothing is left to measure");
+  Evaluation out;
+  if (clicks) {
+    Impressions impressions = impressions_of(data, part);
+    score_impressions(model, head, data, part, options, max_items, impressions);
+    out = evaluate_scores(std::move(impressions), data, part, options,
+                          options.click_history == "part"
+                              ? "given what was before the part"
+                              : "given everything of its user before it in time (rolling histories)");
+  }
+  if (options.ranking == "yes" || (options.ranking == "auto" && !clicks) || (lists && options.ranking != "no")) {
+    const Ranker ranker = [&](const Histories& histories, const RankRequest& request) {
+      return head.rank(model, histories, request);
+    };
+    Evaluation ranked = evaluate_lists(ranker, data, part, options, questions(data, part, max_items), lists);
+    if (!clicks) {
+      out = std::move(ranked);
+    } else {
+      out.protocol += "; " + ranked.protocol;
+      out.names.insert(out.names.end(), ranked.names.begin(), ranked.names.end());
+      out.mean.merge(ranked.mean);
+      out.per_user.merge(ranked.per_user);
+    }
+  }
   out.seconds = seconds_since(start);
   return out;
 }

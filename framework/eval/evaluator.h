@@ -8,6 +8,7 @@
 
 #include "framework/config/config.h"
 #include "framework/data/batches.h"
+#include "framework/eval/clicks.h"
 #include "framework/eval/metrics.h"
 #include "framework/roles/head.h"
 
@@ -16,8 +17,9 @@ namespace tessera {
 // [evaluate] of the configuration.
 struct EvaluateOptions {
   std::vector<std::int64_t> cutoffs{5, 10, 20};
-  std::string seen = "both";
-  int batch_size = 256;
+  std::string seen = "both", ranking = "auto", click_history = "rolling";
+  int batch_size = 256, calibration_bins = 10;
+  std::int64_t cold_user = 10, cold_item = 10;
 
   template <class V>
   void describe(V& v) {
@@ -25,6 +27,17 @@ struct EvaluateOptions {
     v("seen", seen,
       "rank over all items (include), over items that are not in the user's own history (exclude), or report both",
       {"both", "include", "exclude"});
+    v("ranking", ranking,
+      "rank the whole catalogue for every user: yes, no, or auto: where the head does not learn from labels",
+      {"auto", "yes", "no"});
+    v("click_history", click_history,
+      "heads with labels: an interaction is scored given everything of its user before it (rolling), or what was "
+      "before "
+      "the part (part)",
+      {"rolling", "part"});
+    v("calibration_bins", calibration_bins, "bins of equal width of the reliability table and ECE", 1, 1000);
+    v("cold_user", cold_user, "users with fewer training interactions are reported apart", 0, 1000000);
+    v("cold_item", cold_item, "items with fewer training interactions are reported apart", 0, 1000000);
     v("batch_size", batch_size, "users ranked at once", 1, 65536);
   }
 };
@@ -36,6 +49,8 @@ struct Evaluation {
   std::map<std::string, double> mean;
   std::map<std::string, std::vector<double>> per_user;
   std::vector<std::int32_t> user;  // (B) internal numbers, the order of per_user
+  Impressions impressions;         // heads with labels: what was scored, and how
+  std::vector<ReliabilityBin> reliability;
   double seconds = 0;
 };
 
@@ -43,8 +58,8 @@ struct Evaluation {
 using ListSink = std::function<void(const Questions& questions, const Ranking& ranking, bool seen_excluded)>;
 
 // Full ranking of the whole catalogue for every user with something in the part. Histories are everything before the
-// part, the newest max_items of them where max_items > 0. GAUC and AUC are added where the interactions carry labels
-// and the head asks for them.
+// part, the newest max_items of them where max_items > 0. Heads that learn from labels are measured by AUC, GAUC,
+// LogLoss, ECE and their slices of cold users and items instead ("cold_user/AUC"), and by ranking where options ask.
 TESSERA_API Evaluation evaluate(Model& model, Head& head, const Dataset& data, Part part,
                                 const EvaluateOptions& options, std::int64_t max_items, const ListSink& lists = {});
 
@@ -52,6 +67,10 @@ TESSERA_API Evaluation evaluate(Model& model, Head& head, const Dataset& data, P
 using Ranker = std::function<Ranking(const Histories& histories, const RankRequest& request)>;
 TESSERA_API Evaluation evaluate(const Ranker& ranker, const Dataset& data, Part part, const EvaluateOptions& options,
                                 std::int64_t max_items, const ListSink& lists = {});
+
+// Click metrics of scores that are there already: sanity lines, files. scored_how: for the protocol.
+TESSERA_API Evaluation evaluate_scores(Impressions impressions, const Dataset& data, Part part,
+                                       const EvaluateOptions& options, const std::string& scored_how);
 
 // The items with the most training interactions, the same for everybody; ties to the smaller item number.
 TESSERA_API Ranker popularity_ranker(const Dataset& data);

@@ -47,28 +47,52 @@ inline Histories histories_of_lengths(const std::vector<int>& lengths, std::int6
   return histories;
 }
 
+// Random labels for them.
+inline Histories with_actions(Histories histories, std::uint64_t seed = 4) {
+  Random random(seed, stream_of("actions"));
+  for (std::int64_t i = 0; i < histories.size(); ++i)
+    histories.action.push_back(static_cast<std::int8_t>(random.below(2)));
+  return histories;
+}
+
 inline Histories row_of(const Histories& all, std::size_t b) {
   Histories one;
   one.user = {all.user[b]};
   one.item.assign(all.item.begin() + all.offset[b], all.item.begin() + all.offset[b + 1]);
+  if (!all.action.empty())
+    one.action.assign(all.action.begin() + all.offset[b], all.action.begin() + all.offset[b + 1]);
   one.offset.push_back(static_cast<std::int64_t>(one.item.size()));
   return one;
 }
 
-// What the batcher would make of whole histories for a form: the last item of each row is a target.
+// What the batcher would make of whole histories for a form: the last item of each row is a target. Labels, where the
+// histories hold actions, are those.
 inline TrainBatch batch_of(const Histories& whole, BatchForm form) {
   TrainBatch batch;
   for (std::int64_t b = 0; b < whole.rows(); ++b) {
     const std::int64_t begin = whole.offset[static_cast<std::size_t>(b)],
                        end = whole.offset[static_cast<std::size_t>(b) + 1];
     batch.histories.user.push_back(whole.user[static_cast<std::size_t>(b)]);
-    const bool keeps_last = form == BatchForm::every_position_last_included;
+    const bool each = form == BatchForm::each_item;
+    const bool keeps_last = form == BatchForm::every_position_last_included || each;
+    const auto label = [&](std::int64_t i) {
+      if (!whole.action.empty()) batch.label.push_back(static_cast<float>(whole.action[static_cast<std::size_t>(i)]));
+    };
     for (std::int64_t i = begin; i < end - (keeps_last ? 0 : 1); ++i) {
       batch.histories.item.push_back(whole.item[static_cast<std::size_t>(i)]);
+      if (!whole.action.empty()) batch.histories.action.push_back(whole.action[static_cast<std::size_t>(i)]);
+      if (each) {
+        batch.target.push_back(whole.item[static_cast<std::size_t>(i)]);
+        label(i);
+        continue;
+      }
       if (form != BatchForm::one_target)
         batch.target.push_back(i + 1 < end ? whole.item[static_cast<std::size_t>(i) + 1] : -1);
     }
-    if (form == BatchForm::one_target) batch.target.push_back(whole.item[static_cast<std::size_t>(end) - 1]);
+    if (form == BatchForm::one_target) {
+      batch.target.push_back(whole.item[static_cast<std::size_t>(end) - 1]);
+      label(end - 1);
+    }
     batch.histories.offset.push_back(batch.histories.size());
   }
   return batch;

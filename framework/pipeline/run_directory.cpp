@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <sstream>
 
@@ -110,11 +111,23 @@ void write_per_user(const std::string& path, const Evaluation& evaluation, const
     out << '\n';
     for (std::size_t row = 0; row < evaluation.user.size(); ++row) {
       out << csv_field(data.user_ids[static_cast<std::size_t>(evaluation.user[row])]);
-      for (const auto& [name, values] : evaluation.per_user) out << ',' << json_number(values[row]);
+      for (const auto& [name, values] : evaluation.per_user)
+        out << ',' << (std::isnan(values[row]) ? "nan" : json_number(values[row]));
       out << '\n';
     }
   });
 }
+
+namespace {
+
+double number_of(const std::string& field, const std::string& path, std::int64_t record) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
+  check(error == std::errc() && end == field.data() + field.size(), path, ":", record, ": '", field, "' is no number");
+  return value;
+}
+
+}  // namespace
 
 PerUser read_per_user(const std::string& path) {
   PerUser out;
@@ -128,15 +141,73 @@ PerUser read_per_user(const std::string& path) {
     const auto fields = csv_fields(line);
     check(fields.size() == header.size(), path, ":", record, ": ", fields.size(), " fields, expected ", header.size());
     out.users.push_back(fields[0]);
-    for (std::size_t i = 1; i < fields.size(); ++i) {
-      double value = 0;
-      const auto [end, error] = std::from_chars(fields[i].data(), fields[i].data() + fields[i].size(), value);
-      check(error == std::errc() && end == fields[i].data() + fields[i].size(), path, ":", record, ": '", fields[i],
-            "' is no number");
-      out.values[header[i]].push_back(value);
-    }
+    for (std::size_t i = 1; i < fields.size(); ++i) out.values[header[i]].push_back(number_of(fields[i], path, record));
   }
   return out;
+}
+
+void write_impressions(const std::string& path, const Impressions& impressions, const std::vector<SanityLine>& lines,
+                       const Dataset& data) {
+  write_atomically(path, [&](std::ostream& out) {
+    out << "user,item,label,score";
+    for (const auto& line : lines) out << ',' << line.name;
+    out << '\n';
+    for (std::int64_t row = 0; row < impressions.rows(); ++row) {
+      const auto user =
+          csv_field(data.user_ids[static_cast<std::size_t>(impressions.user[static_cast<std::size_t>(row)])]);
+      for (auto i = static_cast<std::size_t>(impressions.offset[static_cast<std::size_t>(row)]);
+           i < static_cast<std::size_t>(impressions.offset[static_cast<std::size_t>(row) + 1]); ++i) {
+        out << user << ',' << csv_field(data.items.ids[static_cast<std::size_t>(impressions.item[i])]) << ','
+            << static_cast<int>(impressions.label[i]) << ',' << json_number(static_cast<double>(impressions.score[i]));
+        for (const auto& line : lines) out << ',' << json_number(static_cast<double>(line.score[i]));
+        out << '\n';
+      }
+    }
+  });
+}
+
+ImpressionFile read_impressions(const std::string& path) {
+  ImpressionFile out;
+  std::istringstream lines(read_file(path));
+  std::string line;
+  std::getline(lines, line);
+  const auto header = csv_fields(line);
+  check(
+      header.size() >= 4 && header[0] == "user" && header[1] == "item" && header[2] == "label" && header[3] == "score",
+      path, ":1: expected a header that begins with user,item,label,score");
+  out.names.assign(header.begin() + 3, header.end());
+  for (std::int64_t record = 2; std::getline(lines, line); ++record) {
+    const auto fields = csv_fields(line);
+    check(fields.size() == header.size(), path, ":", record, ": ", fields.size(), " fields, expected ", header.size());
+    if (!out.user.empty() && out.user.back() != fields[0])
+      out.offset.push_back(static_cast<std::int64_t>(out.user.size()));
+    out.user.push_back(fields[0]);
+    out.item.push_back(fields[1]);
+    out.label.push_back(static_cast<float>(number_of(fields[2], path, record)));
+    for (std::size_t i = 3; i < fields.size(); ++i)
+      out.scores[header[i]].push_back(static_cast<float>(number_of(fields[i], path, record)));
+  }
+  if (!out.user.empty()) out.offset.push_back(static_cast<std::int64_t>(out.user.size()));
+  return out;
+}
+
+void write_reliability(const std::string& path, const std::vector<ReliabilityBin>& bins) {
+  write_atomically(path, [&](std::ostream& out) {
+    out << "from,to,impressions,mean_predicted,share_clicked\n";
+    for (const auto& bin : bins)
+      out << json_number(bin.low) << ',' << json_number(bin.high) << ',' << bin.count << ','
+          << (bin.count == 0 ? "nan,nan" : json_number(bin.predicted) + "," + json_number(bin.clicked)) << '\n';
+  });
+}
+
+std::vector<SanityLine> write_evaluation(const std::string& folder, const std::string& split,
+                                         const Evaluation& evaluation, const Dataset& data) {
+  write_per_user(folder + "/per_user." + split + ".csv", evaluation, data);
+  if (evaluation.reliability.empty()) return {};
+  auto lines = sanity_lines(data, evaluation.impressions);
+  write_impressions(folder + "/impressions." + split + ".csv", evaluation.impressions, lines, data);
+  write_reliability(folder + "/reliability." + split + ".csv", evaluation.reliability);
+  return lines;
 }
 
 }  // namespace tessera

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "framework/eval/click_baselines.h"
 #include "framework/eval/evaluator.h"
 #include "tensor/core/export.h"
 
@@ -32,5 +33,25 @@ struct PerUser {
 };
 TESSERA_API void write_per_user(const std::string& path, const Evaluation& evaluation, const Dataset& data);
 TESSERA_API PerUser read_per_user(const std::string& path);
+
+// <folder>/impressions.<part>.csv: user, item, label, score (the logit), then the sanity lines' logits; what tests of
+// AUC read. Users stand together.
+struct ImpressionFile {
+  std::vector<std::string> user, item;
+  std::vector<std::int64_t> offset{0};  // by user
+  std::vector<float> label;
+  std::vector<std::string> names;  // "score", "item_mean", ...
+  std::map<std::string, std::vector<float>> scores;
+};
+TESSERA_API void write_impressions(const std::string& path, const Impressions& impressions,
+                                   const std::vector<SanityLine>& lines, const Dataset& data);
+TESSERA_API ImpressionFile read_impressions(const std::string& path);
+// <folder>/reliability.<part>.csv: one line a bin.
+TESSERA_API void write_reliability(const std::string& path, const std::vector<ReliabilityBin>& bins);
+
+// All files of an evaluation: per_user, and where clicks were scored, impressions with the sanity lines that it
+// returns, and reliability.
+TESSERA_API std::vector<SanityLine> write_evaluation(const std::string& folder, const std::string& split,
+                                                     const Evaluation& evaluation, const Dataset& data);
 
 }  // namespace tessera

@@ -27,13 +27,23 @@ BatchOptions batch_options(const ModelSpec& model, const HeadSpec& head, const T
   out.subsequences = options.subsequences;
   out.bucket = options.bucket;
   out.with_labels = head.needs_labels;
+  // Heads with labels learn from every labelled interaction.
+  if (head.needs_labels && head.form == BatchForm::one_target) out.subsequences = out.empty_histories = true;
   return out;
 }
 
-// Only the protocol that the metric names, and only its K.
+// Better where smaller.
+bool is_loss(const std::string& metric) { return metric.ends_with("LogLoss") || metric.ends_with("ECE"); }
+
+// Only the protocol that the metric names, and only its K: a ranking only where the metric is one.
 EvaluateOptions for_metric(EvaluateOptions options, const std::string& metric) {
   options.seen = metric.starts_with("unseen/") ? "exclude" : "include";
-  if (const auto at = metric.find('@'); at != std::string::npos) options.cutoffs = {std::stoll(metric.substr(at + 1))};
+  if (const auto at = metric.find('@'); at != std::string::npos) {
+    options.cutoffs = {std::stoll(metric.substr(at + 1))};
+    options.ranking = "yes";
+  } else {
+    options.ranking = "auto";
+  }
   return options;
 }
 
@@ -159,7 +169,8 @@ void Trainer::end_epoch(std::int64_t epoch, FitContext& context) {
   if (options_.valid_every > 0 && epoch % options_.valid_every == 0) validate(epoch, row, context);
   std::string line = str("epoch ", epoch, "  loss ", fixed(row.values["train/loss"]));
   for (const auto& [name, value] : row.values)
-    if (name.starts_with("valid/")) line += str("  ", name, " ", fixed(value));
+    if (name.starts_with("valid/") && name.find("cold_") == std::string::npos && name != "valid/impressions")
+      line += str("  ", name, " ", fixed(value));
   context.say(line);
   log_.add(std::move(row));
   log_.write();
@@ -175,15 +186,17 @@ void Trainer::validate(std::int64_t epoch, MetricsLog::Row& row, FitContext& con
     throw ConfigError(str("train.metric is '", options_.metric, "', which validation does not give; it gives ",
                           result.names.front(), " and the like"));
   }
-  if (progress_.best_epoch == 0 || found->second > progress_.best_metric) {
+  const bool better =
+      is_loss(options_.metric) ? found->second < progress_.best_metric : found->second > progress_.best_metric;
+  if (progress_.best_epoch == 0 || better) {
     progress_.best_metric = found->second;
     progress_.best_epoch = epoch;
     progress_.bad_validations = 0;
     keep_best();
   } else if (++progress_.bad_validations >= options_.patience) {
     progress_.finished = true;
-    progress_.reason = str(options_.metric, " did not rise for ", options_.patience,
-                           " validations; the best was epoch ", progress_.best_epoch);
+    progress_.reason = str(options_.metric, is_loss(options_.metric) ? " did not fall for " : " did not rise for ",
+                           options_.patience, " validations; the best was epoch ", progress_.best_epoch);
   }
   optimizer_.swap_average();
   context.progress(-1, "");  // a validation may take long: let a bar measure its rate afresh

@@ -16,11 +16,13 @@ namespace {
 struct Options {
   std::string path, metadata;
   std::int64_t core = 5;
+  LabelRule labels;
   template <class V>
   void describe(V& v) {
     v("path", path, "reviews, one JSON object a line");
     v("metadata", metadata, "metadata of items, one JSON object (or Python literal, as in 2014) a line; empty: none");
     v("core", core, "users and items with fewer reviews are dropped until none is left; 1: keep all", 1, 1000);
+    labels.describe(v);
   }
 };
 
@@ -46,8 +48,9 @@ class AmazonSource : public DataSource {
                           options_.core, " are dropped; lower `core`"));
     for (const std::int32_t user : core.users) data.user_ids.push_back(users.ids()[static_cast<std::size_t>(user)]);
     for (const std::int32_t item : core.items) data.items.ids.push_back(items.ids()[static_cast<std::size_t>(item)]);
-    data.interactions =
-        interactions_of(rows, static_cast<std::int64_t>(data.user_ids.size()), {.time = true, .rating = true});
+    InteractionColumns columns{.time = true, .rating = true};
+    options_.labels.apply(options_.path, rows, columns);
+    data.interactions = interactions_of(rows, static_cast<std::int64_t>(data.user_ids.size()), columns);
     if (!options_.metadata.empty()) read_metadata(data.items, rejects, context);
     context.say(str(options_.path, ": ", all, " reviews; ", options_.core, "-core: ", data.users(), " users, ",
                     data.item_count(), " items, ", data.interactions.size(), " interactions"));

@@ -18,7 +18,7 @@ struct FlatTransformerOptions {
   std::string activation = "gelu", norm = "layer", positions = "learned";
   bool bias = true, final_norm = true, scale_input = false;
   double rope_base = 10000.0;
-  int buckets = 32, max_distance = 128, max_items = 50;
+  int buckets = 32, max_distance = 128, max_items = 50, actions = 0;
   double embedding_dropout = 0.0, dropout = 0.0, deviation = 0.02;
 
   template <class V>
@@ -43,6 +43,10 @@ struct FlatTransformerOptions {
     v("max_distance", max_distance, "relative: distances beyond share a bucket", 4, 1000000);
     v("max_items", max_items, "longest history read, newest kept; 0: any length (not with learned positions)", 0,
       100000);
+    v("actions", actions,
+      "kinds of actions told apart (2 for clicks): a token of what was done stands behind each item, for later "
+      "positions to see; 0: none",
+      0, 127);
     v("scale_input", scale_input, "multiply the input vectors by sqrt(width)");
     v("embedding_dropout", embedding_dropout, "drop probability on the input", 0.0, 0.95);
     v("dropout", dropout, "drop probability on each residual branch", 0.0, 0.95);
@@ -57,7 +61,9 @@ class FlatTransformer : public Model {
   ModelSpec spec() const override;
   void build(const BuildContext& context, ItemVectorSource* tower) override;
   Memory encode(const Histories& histories) override { return read(histories, true); }
-  Memory summarize(const Histories& histories) override { return read(histories, !options_.causal); }
+  Memory summarize(const Histories& histories) override {
+    return read(histories, !options_.causal || options_.actions > 0);
+  }
   std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates,
                                     const Extension* previous) override;
   void append(Memory& memory, const Histories& news) override;
@@ -67,10 +73,15 @@ class FlatTransformer : public Model {
 
  private:
   bool reads_tokens() const { return options_.input == "tokens"; }
-  int rows_per_item() const { return reads_tokens() ? catalog_->levels() : 1; }
-  // Input vectors of items: row b's are items[offset[b] .. offset[b + 1]), the first at position start[b] (in items).
-  Tensor item_inputs(std::span<const std::int32_t> items, std::span<const std::int64_t> offset,
-                     std::span<const std::int64_t> start);
+  int item_rows() const { return reads_tokens() ? catalog_->levels() : 1; }
+  int rows_per_item() const { return item_rows() + (options_.actions > 0 ? 1 : 0); }  // the action stands last
+  // Input vectors of items and what was done with them (-1: unknown): row b's are items[offset[b] .. offset[b + 1]),
+  // the first at position start[b] (in items).
+  Tensor item_inputs(std::span<const std::int32_t> items, std::span<const std::int32_t> actions,
+                     std::span<const std::int64_t> offset, std::span<const std::int64_t> start);
+  Tensor vectors_of(std::span<const std::int32_t> items);  // (n * item_rows(), D)
+  std::unique_ptr<Extension> extend_by_items(const Memory& memory, const Candidates& candidates);
+  void check_actions(std::span<const std::int8_t> actions) const;
   Memory read(const Histories& histories, bool all_states);
   Tensor place(Tensor x, const std::vector<std::int32_t>& position);  // adds positions and dropout
   Tensor summary_of(const Memory& memory) const;
@@ -79,7 +90,7 @@ class FlatTransformer : public Model {
   Section section_;
   const Catalog* catalog_ = nullptr;
   ItemVectorSource* tower_ = nullptr;
-  std::unique_ptr<Embedding> tokens_, positions_;
+  std::unique_ptr<Embedding> tokens_, positions_, actions_;
   std::unique_ptr<Transformer> transformer_;
 };
 

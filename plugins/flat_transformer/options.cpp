@@ -56,8 +56,8 @@ ModelSpec FlatTransformer::spec() const {
   ModelSpec spec;
   spec.width = options_.width;
   spec.causal = options_.causal;
-  spec.token_states = reads_tokens();
-  spec.extends = options_.causal && reads_tokens();
+  spec.token_states = reads_tokens() && options_.actions == 0;
+  spec.extends = options_.causal && (reads_tokens() || options_.item_input == "tokens");
   spec.appends = options_.causal;
   spec.stores = options_.causal;
   spec.wants_item_vectors = !reads_tokens() && options_.item_input == "tower";
@@ -86,6 +86,10 @@ void FlatTransformer::build(const BuildContext& context, ItemVectorSource* tower
     // One item more than a history: the target's own tokens stand behind it.
     positions_ = std::make_unique<Embedding>((options_.max_items + 1) * rows_per_item(), options_.width, table);
     add_module("positions", *positions_);
+  }
+  if (options_.actions > 0) {
+    actions_ = std::make_unique<Embedding>(options_.actions + 1, options_.width, table);  // the last: unknown
+    add_module("actions", *actions_);
   }
   transformer_ = std::make_unique<Transformer>(stack_options(options_));
   add_module("transformer", *transformer_);

@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::string path, name, user = "user_id", item = "item_id", time = "timestamp", rating = "rating", label = "label";
+  LabelRule labels;
   template <class V>
   void describe(V& v) {
     v("path", path, "folder of NAME.inter and NAME.item");
@@ -25,6 +26,7 @@ struct Options {
     v("time", time, "column of times; not an error where it is absent");
     v("rating", rating, "column of ratings; not an error where it is absent");
     v("label", label, "column of clicks or action types, whole numbers; not an error where it is absent");
+    labels.describe(v);
   }
 };
 
@@ -57,6 +59,7 @@ class RecBoleSource : public DataSource {
       read_interactions(stem + ".test.inter", Part::test, reading, rejects);
     }
     if (reading.rows.empty()) throw DataError(str(stem, ".inter: holds no interactions"));
+    options_.labels.apply(stem + ".inter", reading.rows, reading.columns);
     if (!reading.items_known) data.items.ids = catalogue_of(reading.items, reading.rows);
     data.user_ids = reading.users.ids();
     data.split_given = reading.columns.part;

@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "framework/checkpoint/json.h"
+#include "framework/data/interaction_rows.h"
 #include "framework/data/npy.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/data_source.h"
@@ -22,6 +23,7 @@ using namespace synthetic;
 struct Options : WorldOptions {
   std::string images, vectors, write;
   int image_size = 32;
+  LabelRule labels;
   template <class V>
   void describe(V& v) {
     v("seed", seed, "seed of the world; a run's own seed does not change it", 0, 1LL << 62);
@@ -35,6 +37,7 @@ struct Options : WorldOptions {
     v("noise", noise, "share of choices by popularity alone", 0.01, 1.0);
     v("cold", cold, "share of items that nobody has met", 0.0, 0.9);
     v("missing", missing, "share of items without text, and (independently) without image", 0.0, 1.0);
+    labels.describe(v);
     v("images", images, "folder to write PNG images into; empty: none");
     v("image_size", image_size, "width and height of an image", 8, 1024);
     v("vectors", vectors, "folder to write text.npy and image.npy into: vectors with known causes; empty: none");
@@ -63,6 +66,9 @@ class SyntheticSource : public DataSource {
       context.say(str("the whole world stands in ", options_.write, "; kept in memory: the first ", users, " users"));
     }
     add_users(world, users, data, context);
+    if (options_.labels.wanted())
+      for (const float rating : data.interactions.rating)
+        data.interactions.label.push_back(options_.labels.label(static_cast<double>(rating)));
     return data;
   }
 

@@ -53,21 +53,30 @@ int run_evaluate(const std::vector<std::string>& words) {
   add_pipeline_options(arguments);
   arguments.options()("split", po::value<std::string>()->default_value("test"), "test or valid")(
       "lists", po::value<std::string>(), "write every user's top list and targets to this file, as JSON lines")(
-      "baseline", po::value<std::string>(), "evaluate a reference instead of the model: popularity")("json",
-                                                                                                     "print JSON");
+      "baseline", po::value<std::string>(),
+      "evaluate a reference instead of the model: popularity, or of clicks: item_mean, "
+      "logistic")("json", "print JSON");
   if (!arguments.parse(words)) return 0;
   const std::string folder = arguments.words(1, 1)[0], split = arguments.text("split"),
                     baseline = arguments.text("baseline");
   if (split != "test" && split != "valid")
     throw UsageError(str("tessera evaluate: --split is '", split, "', expected test or valid"));
-  if (!baseline.empty() && baseline != "popularity")
-    throw UsageError(str("tessera evaluate: --baseline is '", baseline, "', expected popularity"));
+  if (!baseline.empty() && baseline != "popularity" && baseline != "item_mean" && baseline != "logistic")
+    throw UsageError(
+        str("tessera evaluate: --baseline is '", baseline, "', expected popularity, item_mean or logistic"));
   Session session(arguments.texts("plugin-dir"));
   auto pipeline = session.open_run(folder, arguments.texts("set"), arguments.has("skip-bad"));
   const Part part = split == "test" ? Part::test : Part::valid;
   const std::int64_t max_items = pipeline->model().spec().max_items;
 
   const auto measure = [&](const ListSink& lists) {
+    if (baseline == "item_mean" || baseline == "logistic") {
+      Impressions impressions = impressions_of(pipeline->data(), part);
+      for (auto& line : sanity_lines(pipeline->data(), impressions))
+        if (line.name == baseline) impressions.score = std::move(line.score);
+      return evaluate_scores(std::move(impressions), pipeline->data(), part, pipeline->evaluate_options,
+                             "by the sanity line " + baseline);
+    }
     if (!baseline.empty())
       return evaluate(popularity_ranker(pipeline->data()), pipeline->data(), part, pipeline->evaluate_options,
                       max_items, lists);
@@ -78,8 +87,13 @@ int run_evaluate(const std::vector<std::string>& words) {
   if (const std::string path = arguments.text("lists"); !path.empty())
     write_atomically(path, [&](std::ostream& out) { result = measure(ListFile(out, pipeline->data())); });
   else result = measure({});
-  if (baseline.empty()) write_per_user(folder + "/per_user." + split + ".csv", result, pipeline->data());
+  std::vector<SanityLine> sanity;
+  if (baseline.empty()) sanity = write_evaluation(folder, split, result, pipeline->data());
   std::cout << (arguments.has("json") ? evaluation_json(result) + "\n" : evaluation_table(result));
+  if (!arguments.has("json") && !result.reliability.empty()) {
+    std::cout << reliability_table(result.reliability);
+    if (!sanity.empty()) std::cout << sanity_table(sanity, result.impressions.offset, result.impressions.label);
+  }
   if (!arguments.has("json") && part == Part::test && pipeline->data().oracle_recall_at_10)
     std::cout << "oracle Recall@10 (the world's own probabilities): " << fixed(*pipeline->data().oracle_recall_at_10)
               << "\n";

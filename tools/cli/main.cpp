@@ -24,7 +24,9 @@ const std::vector<Command>& commands() {
        "Dry run: plan, parameters, memory, work and time of a step. Nothing is written.", run_check},
       {"plugins", "plugins [NAME]", "List the plugins, or one plugin's options.", run_plugins},
       {"inspect", "inspect FILE|RUN", "What was written: tensors, codes, metrics.", run_inspect},
-      {"compare", "compare RUN RUN...", "Metrics side by side with paired significance tests.", run_compare},
+      {"compare", "compare RUN RUN... | --group name=RUN,RUN,... --group ...",
+       "Metrics side by side with paired significance tests; groups are runs of one thing with several seeds.",
+       run_compare},
   };
   return all;
 }

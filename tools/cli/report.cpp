@@ -43,11 +43,59 @@ std::string data_line(const Dataset& data, std::int64_t rejected) {
   return out;
 }
 
+namespace {
+
+// Click metrics: one line a metric, the slices beside all impressions.
+std::string click_table(const Evaluation& evaluation) {
+  const std::vector<std::string> prefixes{"", "cold_user/", "cold_item/"};
+  std::vector<std::vector<std::string>> rows{{"metric", "all", "cold users", "cold items"}};
+  for (const char* name : {"AUC", "GAUC", "UAUC", "LogLoss", "ECE", "impressions"}) {
+    rows.push_back({name});
+    for (const auto& prefix : prefixes) {
+      const auto it = evaluation.mean.find(prefix + name);
+      rows.back().push_back(
+          it == evaluation.mean.end() ? "-" : fixed(it->second, std::string(name) == "impressions" ? 0 : 4));
+    }
+  }
+  return table(rows);
+}
+
+bool is_click_metric(const std::string& name) {
+  for (const char* metric : {"AUC", "GAUC", "UAUC", "LogLoss", "ECE", "impressions"})
+    for (const char* prefix : {"", "cold_user/", "cold_item/"})
+      if (name == std::string(prefix) + metric) return true;
+  return false;
+}
+
+}  // namespace
+
+std::string sanity_table(const std::vector<SanityLine>& lines, std::span<const std::int64_t> offset,
+                         std::span<const float> label) {
+  std::vector<std::vector<std::string>> rows{{"sanity line", "AUC", "GAUC", "LogLoss", "ECE"}};
+  for (const auto& line : lines)
+    rows.push_back({line.name == "item_mean"  ? "item mean"
+                    : line.name == "logistic" ? "logistic regression on ids"
+                                              : line.name,
+                    fixed(auc(line.score, label)), fixed(gauc(line.score, label, offset)),
+                    fixed(log_loss(line.score, label)), fixed(calibration_error(reliability(line.score, label, 10)))});
+  return table(rows);
+}
+
+std::string reliability_table(const std::vector<ReliabilityBin>& bins) {
+  std::vector<std::vector<std::string>> rows{{"predicted", "impressions", "mean predicted", "share clicked"}};
+  for (const auto& bin : bins)
+    rows.push_back({fixed(bin.low, 2) + " .. " + fixed(bin.high, 2), std::to_string(bin.count), fixed(bin.predicted),
+                    fixed(bin.clicked)});
+  return table(rows);
+}
+
 std::string evaluation_table(const Evaluation& evaluation) {
   const std::string unseen = "unseen/";
+  const bool clicks = !evaluation.reliability.empty();
   std::vector<std::vector<std::string>> rows{{"metric", "all items", "own items excluded"}};
   std::vector<std::string> names;
   for (const auto& name : evaluation.names) {
+    if (clicks && is_click_metric(name)) continue;
     const std::string plain = name.starts_with(unseen) ? name.substr(unseen.size()) : name;
     if (std::find(names.begin(), names.end(), plain) == names.end()) names.push_back(plain);
   }
@@ -56,7 +104,7 @@ std::string evaluation_table(const Evaluation& evaluation) {
     return it == evaluation.mean.end() ? std::string("-") : fixed(it->second);
   };
   for (const auto& name : names) rows.push_back({name, cell(name), cell(unseen + name)});
-  return evaluation.protocol + "\n" + table(rows);
+  return evaluation.protocol + "\n" + (clicks ? click_table(evaluation) : "") + (names.empty() ? "" : table(rows));
 }
 
 std::string evaluation_json(const Evaluation& evaluation) {

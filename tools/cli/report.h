@@ -1,9 +1,11 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
 #include "framework/data/dataset.h"
+#include "framework/eval/click_baselines.h"
 #include "framework/eval/evaluator.h"
 
 namespace tessera::cli {
@@ -14,6 +16,10 @@ std::string fixed(double value, int digits = 4);
 std::string data_line(const Dataset& data, std::int64_t rejected);  // "beauty: 22363 users, 12101 items, ..."
 std::string evaluation_table(
     const Evaluation& evaluation);  // protocol, then metrics over all items and over unseen ones
+// AUC, GAUC, LogLoss and ECE of scores that need no model.
+std::string sanity_table(const std::vector<SanityLine>& lines, std::span<const std::int64_t> offset,
+                         std::span<const float> label);
+std::string reliability_table(const std::vector<ReliabilityBin>& bins);
 std::string evaluation_json(const Evaluation& evaluation);
 
 }  // namespace tessera::cli

@@ -109,9 +109,10 @@ int train(Session& session, const Config& config, const Plan& plan) {
   const Evaluation test = evaluate(pipeline->model(), pipeline->head(), pipeline->data(), Part::test,
                                    pipeline->evaluate_options, pipeline->model().spec().max_items);
   for (const auto& name : test.names) manifest.metrics.emplace_back("test/" + name, test.mean.at(name));
-  write_per_user(plan.folder + "/per_user.test.csv", test, pipeline->data());
+  const auto lines = write_evaluation(plan.folder, "test", test, pipeline->data());
   write_manifest(plan.folder, manifest);
   session.say(evaluation_table(test));
+  if (!lines.empty()) session.say(sanity_table(lines, test.impressions.offset, test.impressions.label));
   std::cout << plan.folder << "\n";
   return 0;
 }
