@@ -116,8 +116,8 @@ struct Batches::Impl {
   std::int64_t batch_count() const { return (samples() + options.batch_size - 1) / options.batch_size; }
 
   void add_windows(std::int64_t user) {
-    const std::int64_t origin = train.offset[at(user)];
-    for (const Window& window : windows(train.length(user), options.max_items)) {
+    const std::int64_t origin = train.offset[at(user)], most = options.max_items > 0 ? options.max_items + 1 : 0;
+    for (const Window& window : windows(train.length(user), most)) {
       sample_user.push_back(user);
       sample_begin.push_back(origin + window.begin);
       sample_first.push_back(origin + window.first);

@@ -37,9 +37,10 @@ TESSERA_API void check_clicks(const Dataset& data);
 
 // The training batches of a dataset, epoch by epoch: batch (epoch, index) is a pure function of (seed, epoch, index),
 // so a run resumes anywhere. Reads interactions whose part is train. Users with fewer than two training items give no
-// every_position row. each_item: users longer than max_items are read in windows(), earlier items of a window carry
-// target -1. The dataset must outlive it and keep its interactions. Const and thread-safe; the order of one
-// epoch is kept, so going through epochs one after the other is cheap.
+// every_position row. each_item: longer users are read in windows() of max_items + 1, so that a target stands behind up
+// to max_items others; items of a window that were targets before carry target -1. The dataset must outlive it and keep
+// its interactions. Const and thread-safe; the order of one epoch is kept, so going through epochs one after the other
+// is cheap.
 class TESSERA_API Batches {
  public:
   // Throws DataError where the data has no parts, no labels of 0 and 1 (with_labels), or nothing to train on.

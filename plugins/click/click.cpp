@@ -51,6 +51,7 @@ class Click final : public Head {
     HeadSpec spec;
     spec.form = model.attends_target ? BatchForm::one_target : BatchForm::each_item;
     spec.needs_labels = true;
+    spec.answers_memories = options_.user_buckets == 0 && options_.length_width == 0;  // a memory tells neither
     return spec;
   }
 
@@ -74,39 +75,37 @@ class Click final : public Head {
     }
     std::vector<std::int32_t> row(batch.target.size());
     for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<std::int32_t>(i);
-    return bce_with_logits(logits_of(model, model.encode(batch.histories), batch.histories, row, batch.target),
-                           batch.label);
+    return bce_with_logits(
+        logits_of(model, model.encode(batch.histories), known_of(batch.histories), row, batch.target), batch.label);
   }
 
   Ranking rank(Model& model, const Histories& histories, const RankRequest& request) override {
-    const NoTape no_tape;
-    const std::int64_t items = catalog_->items(),
-                       block = std::max<std::int64_t>(1, kScores / std::max<std::int64_t>(1, items));
-    Ranking ranking;
-    ranking.k = request.k;
-    for (std::int64_t begin = 0; begin < histories.rows(); begin += block) {
-      const std::int64_t end = std::min(begin + block, histories.rows());
-      TopK best = topk(all_scores(model, histories, begin, end, request), request.k);
-      ranking.item.insert(ranking.item.end(), best.index.begin(), best.index.end());
-      ranking.score.insert(ranking.score.end(), best.score.begin(), best.score.end());
-    }
-    return ranking;
+    return ranked(model, histories.rows(), request, [&](std::int64_t begin, std::int64_t end, Known& known) {
+      const Histories part = rows_of(histories, begin, end);
+      known = known_of(part);
+      return model.summarize(part);
+    });
   }
 
   std::vector<float> score(Model& model, const Histories& histories, std::span<const std::int64_t> offset,
                            std::span<const std::int32_t> items) override {
     const NoTape no_tape;
-    const Histories kept = newest(histories, 0, histories.rows());
-    const Memory memory = model.summarize(kept);
-    std::vector<std::int32_t> row(items.size());
-    for (std::size_t b = 0; b + 1 < offset.size(); ++b)
-      std::fill(row.begin() + offset[b], row.begin() + offset[b + 1], static_cast<std::int32_t>(b));
-    std::vector<float> scores(items.size());
-    score_pairs(model, memory, kept, row, items, scores.data());
-    return scores;
+    return score_lists(model, model.summarize(histories), known_of(histories), offset, items);
   }
 
-  // Longer histories are read in windows, as in training: each item with at least max_items / 2 items before it.
+  Ranking rank_memory(Model& model, const Memory& memory, const RankRequest& request) override {
+    const std::int64_t rows = static_cast<std::int64_t>(memory.offset.size()) - 1;
+    return ranked(
+        model, rows, request, [&](std::int64_t, std::int64_t, Known&) { return memory; }, true);
+  }
+
+  std::vector<float> score_memory(Model& model, const Memory& memory, std::span<const std::int64_t> offset,
+                                  std::span<const std::int32_t> items) override {
+    const NoTape no_tape;
+    return score_lists(model, memory, {}, offset, items);
+  }
+
+  // Longer histories are read in windows: each item with at least max_items / 2 items before it.
   std::vector<float> score_each(Model& model, const Histories& histories) override {
     if (!model_.causal) return Head::score_each(model, histories);
     const NoTape no_tape;
@@ -140,16 +139,25 @@ class Click final : public Head {
   }
 
  private:
-  // A candidate stands where the newest item of a training window stands: behind at most max_items - 1 others. Models
-  // that read the target apart keep max_items.
-  Histories newest(const Histories& histories, std::int64_t begin, std::int64_t end) const {
-    const std::int64_t limit = model_.max_items - (model_.attends_target ? 0 : 1);
-    Histories kept;
-    for (std::int64_t b = begin; b < end; ++b) {
-      const std::int64_t first = histories.offset[at(b)], last = histories.offset[at(b + 1)];
-      add_row(kept, histories, b, model_.max_items > 0 ? std::max(first, last - limit) : first, last);
+  // Who the rows of a memory are; empty where it was stored without.
+  struct Known {
+    std::vector<std::int32_t> user, length;
+  };
+  Known known_of(const Histories& histories) const {
+    Known known;
+    for (std::int64_t b = 0; b < histories.rows(); ++b) {
+      known.user.push_back(histories.user.empty() ? -1 : histories.user[at(b)]);
+      const std::int64_t n = histories.offset[at(b + 1)] - histories.offset[at(b)];
+      known.length.push_back(static_cast<std::int32_t>(model_.max_items > 0 ? std::min(n, model_.max_items) : n));
     }
-    return kept;
+    return known;
+  }
+
+  static Histories rows_of(const Histories& histories, std::int64_t begin, std::int64_t end) {
+    Histories part;
+    for (std::int64_t b = begin; b < end; ++b)
+      add_row(part, histories, b, histories.offset[at(b)], histories.offset[at(b + 1)]);
+    return part;
   }
 
   // States of the items that are targets; place: their positions in the batch.
@@ -172,7 +180,7 @@ class Click final : public Head {
   }
 
   // Logits of items behind rows of a memory: (C).
-  Tensor logits_of(Model& model, const Memory& memory, const Histories& histories, std::span<const std::int32_t> row,
+  Tensor logits_of(Model& model, const Memory& memory, const Known& known, std::span<const std::int32_t> row,
                    std::span<const std::int32_t> items) const {
     Candidates candidates;
     candidates.row.assign(row.begin(), row.end());
@@ -184,8 +192,8 @@ class Click final : public Head {
       const auto codes = catalog_->codes_of(items[c]);
       candidates.code.insert(candidates.code.end(), codes.begin(), codes.end());
       const auto b = static_cast<std::size_t>(row[c]);
-      rows.user.push_back(histories.user[b]);
-      rows.length.push_back(static_cast<std::int32_t>(histories.offset[b + 1] - histories.offset[b]));
+      rows.user.push_back(known.user.empty() ? -1 : known.user[b]);
+      rows.length.push_back(known.length.empty() ? 0 : known.length[b]);
     }
     const auto extension = model.extend(memory, candidates, nullptr);
     rows.state = extension->states;
@@ -198,25 +206,58 @@ class Click final : public Head {
     return scorer_->logits(rows);
   }
 
-  void score_pairs(Model& model, const Memory& memory, const Histories& histories, std::span<const std::int32_t> row,
-                   std::span<const std::int32_t> items, float* scores) const {
+  std::vector<float> score_lists(Model& model, const Memory& memory, const Known& known,
+                                 std::span<const std::int64_t> offset, std::span<const std::int32_t> items) const {
+    std::vector<std::int32_t> row(items.size());
+    for (std::size_t b = 0; b + 1 < offset.size(); ++b)
+      std::fill(row.begin() + offset[b], row.begin() + offset[b + 1], static_cast<std::int32_t>(b));
+    return score_pairs(model, memory, known, row, items);
+  }
+
+  std::vector<float> score_pairs(Model& model, const Memory& memory, const Known& known,
+                                 std::span<const std::int32_t> row, std::span<const std::int32_t> items) const {
+    std::vector<float> scores(items.size());
     for (std::size_t begin = 0; begin < items.size(); begin += kCandidates) {
       const std::size_t count = std::min<std::size_t>(kCandidates, items.size() - begin);
       const Tensor logit =
-          logits_of(model, memory, histories, row.subspan(begin, count), items.subspan(begin, count)).to(DType::f32);
-      std::copy_n(logit.data<float>(), count, scores + begin);
+          logits_of(model, memory, known, row.subspan(begin, count), items.subspan(begin, count)).to(DType::f32);
+      std::copy_n(logit.data<float>(), count, scores.begin() + static_cast<std::ptrdiff_t>(begin));
     }
+    return scores;
   }
 
-  // (rows, I): the logit of every item that may be answered, -infinity for the others.
-  Tensor all_scores(Model& model, const Histories& histories, std::int64_t begin, std::int64_t end,
-                    const RankRequest& request) const {
-    const Histories kept = newest(histories, begin, end);
-    const Memory memory = model.summarize(kept);
+  // remember(begin, end, known) gives the memory of those rows, or (whole) of all of them.
+  template <class F>
+  Ranking ranked(Model& model, std::int64_t rows, const RankRequest& request, F&& remember, bool whole = false) const {
+    const NoTape no_tape;
+    const std::int64_t items = catalog_->items(),
+                       block = std::max<std::int64_t>(1, kScores / std::max<std::int64_t>(1, items));
+    Ranking ranking;
+    ranking.k = request.k;
+    for (std::int64_t begin = 0; begin < rows; begin += block) {
+      const std::int64_t end = std::min(begin + block, rows);
+      Known known;
+      const Memory memory = remember(begin, end, known);
+      std::vector<std::int32_t> row, item;
+      open_pairs(request, begin, end, row, item);
+      std::vector<std::int32_t> place(row);
+      if (whole)
+        for (auto& b : place) b += static_cast<std::int32_t>(begin);
+      const std::vector<float> found = score_pairs(model, memory, known, place, item);
+      Tensor scores = Tensor::full({end - begin, items}, -std::numeric_limits<double>::infinity());
+      for (std::size_t i = 0; i < found.size(); ++i) scores.data<float>()[row[i] * items + item[i]] = found[i];
+      TopK best = topk(scores, request.k);
+      ranking.item.insert(ranking.item.end(), best.index.begin(), best.index.end());
+      ranking.score.insert(ranking.score.end(), best.score.begin(), best.score.end());
+    }
+    return ranking;
+  }
+
+  // Every (row - begin, item) that may be answered.
+  void open_pairs(const RankRequest& request, std::int64_t begin, std::int64_t end, std::vector<std::int32_t>& row,
+                  std::vector<std::int32_t>& item) const {
     const std::int64_t items = catalog_->items();
     std::vector<std::uint8_t> open(at(items));
-    std::vector<std::int32_t> row, item;
-    Tensor scores = Tensor::full({end - begin, items}, -std::numeric_limits<double>::infinity());
     for (std::int64_t b = begin; b < end; ++b) {
       for (std::int64_t i = 0; i < items; ++i) open[at(i)] = request.allowed.empty() || request.allowed[at(i)] != 0;
       if (!request.excluded_offset.empty())
@@ -228,10 +269,6 @@ class Click final : public Head {
         item.push_back(static_cast<std::int32_t>(i));
       }
     }
-    std::vector<float> found(item.size());
-    score_pairs(model, memory, kept, row, item, found.data());
-    for (std::size_t i = 0; i < found.size(); ++i) scores.data<float>()[row[i] * items + item[i]] = found[i];
-    return scores;
   }
 
   ClickOptions options_;

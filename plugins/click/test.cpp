@@ -74,12 +74,48 @@ TEST(Click, LongHistoriesAreScoredInWindows) {
     const auto first = pair.head->score_each(*pair.model, head), second = pair.head->score_each(*pair.model, tail);
     for (std::size_t i = 0; i < 9; ++i) EXPECT_NEAR(scores[i], first[i], 1e-5) << v.name;
     for (std::size_t i = 9; i < 14; ++i) EXPECT_NEAR(scores[i], second[i - 5], 1e-5) << v.name;
-    // Candidates stand behind at most max_items - 1 items.
-    Histories longer = row_of(all, 0), kept = longer;
-    cut(kept, 23, 31);
-    const std::vector<std::int32_t> candidate{7};
-    EXPECT_EQ(pair.head->score(*pair.model, longer, one_each(1), candidate),
-              pair.head->score(*pair.model, kept, one_each(1), candidate));
+  }
+}
+
+TEST(Click, StoredMemoriesAnswerAsHistoriesDo) {
+  for (const Variant& v : kModels) {
+    Pair named(plugins(), random_tokens(30, 3, 4), v.model, kAll);
+    EXPECT_FALSE(named.head->spec(named.model->spec()).answers_memories);  // who asks is not in the memory
+    Pair pair(plugins(), random_tokens(30, 3, 4), v.model, kHead + "item_bias = true\n");
+    ASSERT_TRUE(pair.head->spec(pair.model->spec()).answers_memories);
+    const Histories all = with_actions(histories_of_lengths({4, 0, 14}, 30));
+    const Memory memory = pair.model->encode(all);
+    std::vector<std::vector<Tensor>> rows;
+    for (std::int64_t b = 0; b < 3; ++b) rows.push_back(pair.model->export_row(memory, b));
+    const Memory stored = pair.model->import_rows(rows);
+    RankRequest request;
+    const Ranking a = pair.head->rank(*pair.model, all, request),
+                  b = pair.head->rank_memory(*pair.model, stored, request);
+    EXPECT_EQ(a.item, b.item) << v.name;
+    for (std::size_t i = 0; i < a.score.size(); ++i) EXPECT_NEAR(a.score[i], b.score[i], 1e-5) << v.name;
+    const std::vector<std::int64_t> offset{0, 2, 3, 4};
+    const std::vector<std::int32_t> items{3, 4, 5, 6};
+    const auto whole = pair.head->score(*pair.model, all, offset, items),
+               kept = pair.head->score_memory(*pair.model, stored, offset, items);
+    for (std::size_t i = 0; i < 4; ++i) EXPECT_NEAR(whole[i], kept[i], 1e-5) << v.name;
+  }
+}
+
+// What stands behind a full history is a place that training knows.
+TEST(Click, CandidatesBehindFullHistoriesEqualTraining) {
+  for (const Variant& v : kModels) {
+    Pair pair(plugins(), random_tokens(30, 3, 4), v.model, kAll);
+    const Histories all = with_actions(histories_of_lengths({10}, 30));  // max_items and one
+    Histories before = all;
+    before.item.pop_back();
+    before.action.pop_back();
+    before.offset = {0, 9};
+    const float score = pair.head->score(*pair.model, before, one_each(1), std::vector<std::int32_t>{all.item[9]})[0];
+    TrainBatch batch = batch_of(all, pair.form());
+    std::fill(batch.target.begin(), batch.target.end() - 1, -1);
+    const double y = all.action[9], x = score;
+    const TrainingScope scope(1, 1);
+    EXPECT_NEAR(pair.head->loss(*pair.model, batch).item(), std::log1p(std::exp(x)) - y * x, 2e-5) << v.name;
   }
 }
 

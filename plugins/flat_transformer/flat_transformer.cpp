@@ -131,8 +131,8 @@ Tensor FlatTransformer::summary_of(const Memory& memory) const {
 }
 
 Memory FlatTransformer::read(const Histories& histories, bool all_states) {
-  // A training row may hold one item more than a history: its last target, read for its tokens.
-  const std::int64_t limit = options_.max_items == 0 ? 0 : options_.max_items + (training() && reads_tokens() ? 1 : 0);
+  // A training row may hold one item more than a history: its last target.
+  const std::int64_t limit = options_.max_items == 0 ? 0 : options_.max_items + (training() ? 1 : 0);
   check_actions(histories.action);
   Kept kept = newest(histories, limit);
   const int rows = rows_per_item();
@@ -284,6 +284,10 @@ std::vector<Tensor> FlatTransformer::export_row(const Memory& memory, std::int64
     parts.push_back(cache.rows.key[l].row_range(begin, end));
     parts.push_back(cache.rows.value[l].row_range(begin, end));
   }
+  if (actions_)
+    parts.push_back(Tensor::from(
+        std::vector<std::int32_t>(cache.actions.begin() + cache.offset[b], cache.actions.begin() + cache.offset[b + 1]),
+        {cache.offset[b + 1] - cache.offset[b]}));
   return parts;
 }
 
@@ -293,18 +297,27 @@ Memory FlatTransformer::import_rows(std::span<const std::vector<Tensor>> rows) {
   auto cache = std::make_shared<FlatCache>();
   std::vector<std::vector<Tensor>> parts(1 + 2 * layers);
   for (const auto& row : rows) {
-    check(row.size() == 2 + 2 * layers, "flat_transformer: a stored row has ", row.size(), " parts, expected ",
-          2 + 2 * layers);
+    const std::size_t expected_parts = 2 + 2 * layers + (actions_ ? 1 : 0);
+    check(row.size() == expected_parts, "flat_transformer: a stored row has ", row.size(), " parts, expected ",
+          expected_parts);
     const auto items = row[0].values<std::int32_t>();
     for (const std::int32_t item : items)
       check(item >= 0 && item < catalog_->items(), "flat_transformer: a stored row names item ", item, " of ",
             catalog_->items());
     const std::int64_t states = static_cast<std::int64_t>(items.size()) * per_item;
-    for (std::size_t p = 1; p < row.size(); ++p) {
+    for (std::size_t p = 1; p < 2 + 2 * layers; ++p) {
       const Shape expected{states, p == 1 ? options_.width : inner};
       check(row[p].shape() == expected, "flat_transformer: part ", p, " of a stored row is ", row[p].shape().text(),
             ", expected ", expected.text());
       parts[p - 1].push_back(row[p]);
+    }
+    if (actions_) {
+      const auto actions = row.back().values<std::int32_t>();
+      check(actions.size() == items.size(), "flat_transformer: a stored row has ", actions.size(), " actions for ",
+            items.size(), " items");
+      cache->actions.insert(cache->actions.end(), actions.begin(), actions.end());
+    } else {
+      cache->actions.insert(cache->actions.end(), items.size(), -1);
     }
     cache->items.insert(cache->items.end(), items.begin(), items.end());
     cache->offset.push_back(static_cast<std::int64_t>(cache->items.size()));
@@ -319,7 +332,7 @@ Memory FlatTransformer::import_rows(std::span<const std::vector<Tensor>> rows) {
   }
   if (per_item > 1)
     for (std::size_t i = 0; i < cache->items.size(); ++i)
-      memory.item_row.push_back(static_cast<std::int32_t>((i + 1) * static_cast<std::size_t>(per_item) - 1));
+      memory.item_row.push_back(static_cast<std::int32_t>(i) * per_item + item_rows() - 1);
   memory.summary = summary_of(memory);
   memory.cache = std::move(cache);
   return memory;

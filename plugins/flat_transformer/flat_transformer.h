@@ -67,7 +67,7 @@ class FlatTransformer : public Model {
   std::unique_ptr<Extension> extend(const Memory& memory, const Candidates& candidates,
                                     const Extension* previous) override;
   void append(Memory& memory, const Histories& news) override;
-  // Of a row: its items, its states, then key and value of each layer.
+  // Of a row: its items, its states, then key and value of each layer, and with actions those.
   std::vector<Tensor> export_row(const Memory& memory, std::int64_t row) override;
   Memory import_rows(std::span<const std::vector<Tensor>> rows) override;
 
