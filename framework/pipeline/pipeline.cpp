@@ -78,6 +78,10 @@ void Pipeline::check_neighbours(std::vector<std::string>& problems) const {
         problems.push_back(str(config_.section("head").where("plugin"), ": ", pair,
                                " do not fit: the model reads item vectors, the head has no item tower; "
                                "take a head with one, or let the model embed tokens"));
+      if (model.attends_target && !head.needs_labels)
+        problems.push_back(str(config_.section("head").where("plugin"), ": ", pair,
+                               " do not fit: the model attends to the target and has states of candidates alone, which "
+                               "only a head that scores candidates reads; take head click, or another model"));
     });
   }
   if (tokenizer_) {

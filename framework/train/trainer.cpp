@@ -183,8 +183,10 @@ void Trainer::validate(std::int64_t epoch, MetricsLog::Row& row, FitContext& con
   const auto found = result.mean.find(options_.metric);
   if (found == result.mean.end()) {
     optimizer_.swap_average();
-    throw ConfigError(str("train.metric is '", options_.metric, "', which validation does not give; it gives ",
-                          result.names.front(), " and the like"));
+    throw ConfigError(
+        str("train.metric is '", options_.metric, "', which validation does not give; it gives ", result.names.front(),
+            " and the like",
+            options_.metric.ends_with("AUC") ? " (GAUC needs users with both labels in the validation part)" : ""));
   }
   const bool better =
       is_loss(options_.metric) ? found->second < progress_.best_metric : found->second > progress_.best_metric;

@@ -24,8 +24,10 @@ Registry& plugins() { return testing::registry(TESSERA_BINARY_DIR "/lib/tessera/
 
 const std::string kHead = "plugin = \"click\"\nhidden = [12]\n";
 const std::string kDin = "plugin = \"din\"\nwidth = 8\nunit = [6]\nmax_items = 9\ndeviation = 0.4\n";
-const std::string kModels[] = {kDin, kDin + "item = \"concat\"\nsoftmax = true\nactivation = \"gelu\"\n",
-                               kDin + "actions = 0\nunit = []\nsoftmax = true\nactivation = \"relu\"\n"};
+const std::string kModels[] = {
+    kDin, kDin + "item = \"concat\"\nsoftmax = true\nactivation = \"gelu\"\n",
+    "plugin = \"din\"\nwidth = 8\nunit = []\nmax_items = 9\ndeviation = 0.4\nactions = 0\nsoftmax = "
+    "true\nactivation = \"relu\"\n"};
 
 Candidates whole_items(const Pair& pair, const std::vector<std::int32_t>& row, const std::vector<std::int32_t>& items) {
   Candidates out;
