@@ -25,7 +25,7 @@ class Decoding {
   virtual LevelScores advance(const Step& step) = 0;  // scores of step.level; steps come level by level
 };
 
-// How identifiers are generated from a memory: one of the three forms.
+// How identifiers are generated from a memory: one of the four forms.
 class DecoderForm : public Module {
  public:
   virtual Tensor loss(Model& model, const TrainBatch& batch) = 0;
@@ -35,5 +35,6 @@ class DecoderForm : public Module {
 std::unique_ptr<DecoderForm> make_light(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
 std::unique_ptr<DecoderForm> make_continue(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
 std::unique_ptr<DecoderForm> make_cross(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
+std::unique_ptr<DecoderForm> make_anchors(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
 
 }  // namespace tessera

@@ -15,9 +15,11 @@ constexpr std::int64_t kAutomaticBeam = 50;
 std::string misfit(const std::string& form, const ModelSpec& model) {
   if (!model.reads_histories)
     return "it reads the interaction graph and has no states of a history; take the head dot_product";
-  if (form != "continue") return "";
+  if (form != "continue" && form != "anchors") return "";
   if (!model.causal)
     return "it is bidirectional, and only a causal model can go on; set causal = true in [model], or form = \"cross\"";
+  if (form == "anchors")
+    return model.token_states ? "it has one state a token, not one an item; take form = \"continue\" or \"cross\"" : "";
   if (!model.token_states)
     return "it has one state an item, not one a token; set input = \"tokens\" in [model], or form = \"light\"";
   if (!model.extends) return "it does not offer extend(); take form = \"light\" or \"cross\"";
@@ -26,7 +28,7 @@ std::string misfit(const std::string& form, const ModelSpec& model) {
 
 BatchForm batch_form(const std::string& form, const ModelSpec& model) {
   if (form == "continue") return BatchForm::every_position_last_included;
-  return form == "light" && model.causal ? BatchForm::every_position : BatchForm::one_target;
+  return (form == "light" || form == "anchors") && model.causal ? BatchForm::every_position : BatchForm::one_target;
 }
 
 class GenerativeDecoder final : public Head {
@@ -45,8 +47,9 @@ class GenerativeDecoder final : public Head {
 
  private:
   Memory read(Model& model, const Histories& histories) const {
-    return options_.form == "cross" ? model.encode(histories) : model.summarize(histories);
+    return reads_states() ? model.encode(histories) : model.summarize(histories);
   }
+  bool reads_states() const { return options_.form == "cross" || options_.form == "anchors"; }
   // The most prefixes that a row keeps at a level, with a beam of `width` (0: all).
   std::int64_t most_prefixes(std::int64_t width) const;
 
@@ -65,10 +68,10 @@ GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Sec
     if (section.has(key) && !fits)
       section.fail(key, str(key, " has no meaning with form = \"", options.form, "\"; remove it"));
   };
-  for (const char* key : {"layers", "heads", "head_width", "norm", "bias", "positions", "buckets"})
-    only(key, {"cross"});
-  for (const char* key : {"ffn", "activation", "dropout", "token_dropout"}) only(key, {"light", "cross"});
-  for (const char* key : {"tie", "input_prefixes"}) only(key, {"light", "cross"});
+  for (const char* key : {"positions", "buckets"}) only(key, {"cross"});
+  for (const char* key : {"layers", "heads", "head_width", "norm", "bias"}) only(key, {"cross", "anchors"});
+  for (const char* key : {"ffn", "activation", "dropout", "token_dropout"}) only(key, {"light", "cross", "anchors"});
+  for (const char* key : {"tie", "input_prefixes"}) only(key, {"light", "cross", "anchors"});
   if (options.legal && options.vocabulary == "shared")
     section.fail("legal", "legal = true looks at the codes of one level; it does not go with vocabulary = \"shared\"");
   if (options.legal && options.label_smoothing > 0.0)
@@ -87,7 +90,7 @@ HeadSpec GenerativeDecoder::spec(const ModelSpec& model) const {
   spec.form = batch_form(options_.form, model);
   spec.has_item_tower = options_.form != "continue";
   spec.needs_unique_items = true;
-  spec.answers_memories = model.reads_histories;
+  spec.answers_memories = model.reads_histories && !reads_states();
   return spec;
 }
 
@@ -112,6 +115,7 @@ void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& mode
   trie_ = std::make_unique<CountedTrie>(context.catalog.trie(), context.catalog.items());
   form_ = options_.form == "light"      ? make_light(*table_, options_, model)
           : options_.form == "continue" ? make_continue(*table_, options_, model)
+          : options_.form == "anchors"  ? make_anchors(*table_, options_, model)
                                         : make_cross(*table_, options_, model);
   add_module(options_.form, *form_);
 }
@@ -183,8 +187,8 @@ std::unique_ptr<Head> make(const GenerativeOptions& options, const Section& sect
 }
 
 void register_components(Registry& registry) {
-  registry.add<Head, GenerativeOptions>("generative_decoder",
-                                        "generates the codes of items under the trie: light, continue or cross", make);
+  registry.add<Head, GenerativeOptions>(
+      "generative_decoder", "generates the codes of items under the trie: light, continue, cross or anchors", make);
 }
 
 }  // namespace

@@ -19,8 +19,8 @@ struct GenerativeOptions {
   void describe(V& v) {
     v("form", form,
       "light: a small network a level on each state; continue: the causal model over flattened tokens itself; cross: a "
-      "decoder with cross-attention",
-      {"light", "continue", "cross"});
+      "decoder with cross-attention; anchors: a decoder behind every state, which sees the earlier ones",
+      {"light", "continue", "cross", "anchors"});
     v("search", search, "beam search, or exact: every identifier is followed", {"beam", "exact"});
     v("beam", beam, "prefixes kept a level; 0: the larger of k and 50", 0, 1000000);
     v("vocabulary", vocabulary, "softmax over the codes of a level, or over the codes of all levels",
@@ -43,15 +43,16 @@ struct GenerativeOptions {
     v("token_dropout", token_dropout,
       "probability that a token is left out of an item's vector in training (item tower)", 0.0, 0.95);
     v("ffn", ffn,
-      "light: hidden width of the network of a level, 0: linear; cross: of the feed-forward part, 0: 4 x width", 0,
-      65536);
+      "light: hidden width of the network of a level, 0: linear; cross, anchors: of the feed-forward part, 0: 4 x "
+      "width",
+      0, 65536);
     v("activation", activation, "of the hidden layer", {"relu", "gelu", "silu"});
-    v("dropout", dropout, "light: on the hidden layer; cross: on each residual branch", 0.0, 0.95);
-    v("layers", layers, "cross: blocks", 1, 128);
-    v("heads", heads, "cross: attention heads", 1, 256);
-    v("head_width", head_width, "cross: width of a head; 0: width / heads", 0, 1024);
-    v("norm", norm, "cross: layer norm or RMS norm", {"layer", "rms"});
-    v("bias", bias, "cross: biases in linear layers and layer norms");
+    v("dropout", dropout, "light: on the hidden layer; cross, anchors: on each residual branch", 0.0, 0.95);
+    v("layers", layers, "cross, anchors: blocks", 1, 128);
+    v("heads", heads, "cross, anchors: attention heads", 1, 256);
+    v("head_width", head_width, "cross, anchors: width of a head; 0: width / heads", 0, 1024);
+    v("norm", norm, "cross, anchors: layer norm or RMS norm", {"layer", "rms"});
+    v("bias", bias, "cross, anchors: biases in linear layers and layer norms");
     v("positions", positions, "cross: positions of the levels: learned table, rotary, relative bias (T5), or none",
       {"learned", "rope", "relative", "none"});
     v("buckets", buckets, "cross, relative: distances told apart", 4, 1024);
