@@ -1,3 +1,4 @@
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -78,24 +79,35 @@ class Layer {
   Tensor qkv_, dy_, ask_;
 };
 
+// CPU seconds of one thread: the work itself, also on a busy machine.
+std::vector<double> cpu_timed(const std::function<void()>& f, std::int64_t repeat) {
+  f();
+  std::vector<double> seconds;
+  for (std::int64_t i = 0; i < repeat; ++i) {
+    const double start = cpu_seconds();
+    f();
+    seconds.push_back(cpu_seconds() - start);
+  }
+  return seconds;
+}
+
 void run(Arguments& a) {
-  set_threads(static_cast<int>(a.number("threads", 2)));
-  const std::int64_t repeat = a.number("repeat", 7), warmup = a.number("warmup", 1);
+  set_threads(1);
+  const std::int64_t repeat = a.number("repeat", 10);
   const Sizes sizes{a.number("tokens", 4) + 1, a.number("heads", 4), a.number("head-width", 32), a.number("batch", 8)};
   const std::int64_t candidates = a.number("candidates", 100);
   a.finish();
   Report report("anchor_cost");
-  report.number("threads", threads());
   for (const std::int64_t n : {75, 150, 300, 600}) {
     Layer layer(sizes, n, candidates);
     for (const bool full : {false, true}) {
       const std::string name = (full ? "full " : "anchors ") + std::to_string(n);
       report.number(name + " pairs", layer.pairs(full));
-      report.seconds(name + " forward", timed([&] { layer.forward(full); }, repeat, warmup));
-      report.seconds(name + " step", timed([&] { layer.step(full); }, repeat, warmup));
+      report.seconds(name + " forward", cpu_timed([&] { layer.forward(full); }, repeat));
+      report.seconds(name + " step", cpu_timed([&] { layer.step(full); }, repeat));
       const Tensor past = layer.remember(full);
       report.number(name + " memory_kib", static_cast<double>(past.bytes()) / 1024);
-      report.seconds(name + " candidates", timed([&] { layer.candidates(full, past); }, repeat, warmup));
+      report.seconds(name + " candidates", cpu_timed([&] { layer.candidates(full, past); }, repeat));
     }
   }
   report.print();
