@@ -16,7 +16,9 @@ const std::vector<Command>& commands() {
       {"evaluate", "evaluate RUN [--split test|valid] [--lists FILE] [--json]",
        "Rank the whole catalogue for every held-out user.", run_evaluate},
       {"recommend",
-       "recommend RUN (--user ID | --history a,b,c | --users FILE) [--k 10] [--allow FILE] [--explain] [--json]",
+       "recommend RUN (--user ID | --history a,b,c | --users FILE | --candidates FILE) [--k 10] [--allow FILE] "
+       "[--explain] "
+       "[--json]",
        "Items for users of the data set or for a given history.", run_recommend},
       {"import", "import FORMAT SOURCE --out DIR",
        "Convert a data set to sequences.txt and items.jsonl; reports every rejected record.", run_import},

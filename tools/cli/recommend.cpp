@@ -7,6 +7,7 @@
 #include "framework/checkpoint/atomic_file.h"
 #include "framework/checkpoint/json.h"
 #include "tools/cli/arguments.h"
+#include "tools/cli/candidates.h"
 #include "tools/cli/command.h"
 #include "tools/cli/report.h"
 #include "tools/cli/session.h"
@@ -36,21 +37,16 @@ struct Askers {
 };
 
 void add_user(Askers& askers, const Dataset& data, std::int32_t user) {
-  const auto& inter = data.interactions;
   askers.names.push_back(data.user_ids[static_cast<std::size_t>(user)]);
-  askers.histories.user.push_back(user);
-  askers.histories.item.insert(askers.histories.item.end(), inter.item.begin() + inter.begin(user),
-                               inter.item.begin() + inter.end(user));
-  if (!inter.time.empty())
-    askers.histories.time.insert(askers.histories.time.end(), inter.time.begin() + inter.begin(user),
-                                 inter.time.begin() + inter.end(user));
-  askers.histories.offset.push_back(askers.histories.size());
+  add_user_history(askers.histories, data, user);
 }
 
 Askers askers_of(const Arguments& arguments, const Dataset& data) {
   const int given = arguments.has("user") + arguments.has("history") + arguments.has("users");
   if (given != 1)
-    throw UsageError("tessera recommend: expected exactly one of --user ID, --history a,b,c and --users FILE");
+    throw UsageError(
+        "tessera recommend: expected exactly one of --user ID, --history a,b,c, --users FILE and --candidates "
+        "FILE");
   Askers askers;
   if (arguments.has("history")) {
     const auto items = numbers_of(data.items.ids);
@@ -133,6 +129,8 @@ int run_recommend(const std::vector<std::string>& words) {
       "history", po::value<std::string>(), "item ids, oldest first, separated by commas")(
       "users", po::value<std::string>(), "a file with one user a line")("k", po::value<int>()->default_value(10),
                                                                         "how many items")(
+      "candidates", po::value<std::string>(),
+      "a file of lists to score in place of a ranking: `user item item ...` a line; prints user, item, score")(
       "allow", po::value<std::string>(), "a file of item ids, one a line: only these are answered")(
       "seen", "answer items of the user's own history too")(
       "explain", "identifier of each item and what it shares with the history")("json", "one JSON line a user");
@@ -142,6 +140,15 @@ int run_recommend(const std::vector<std::string>& words) {
   if (k < 1) throw UsageError(str("tessera recommend: --k is ", k, ", expected 1 or more"));
   Session session(arguments.texts("plugin-dir"), true);
   auto pipeline = session.open_run(folder, arguments.texts("set"), arguments.has("skip-bad"));
+  if (arguments.has("candidates")) {
+    for (const char* other : {"user", "history", "users", "allow", "seen", "explain"})
+      if (arguments.has(other))
+        throw UsageError(str("tessera recommend: --candidates scores the lists of its file; --", other,
+                             " has no meaning beside it"));
+    print_candidate_scores(*pipeline, read_candidates(arguments.text("candidates"), pipeline->data()),
+                           arguments.has("json"));
+    return 0;
+  }
   const Askers askers = askers_of(arguments, pipeline->data());
   RankRequest request;
   request.k = static_cast<int>(std::min<std::int64_t>(k, pipeline->data().item_count()));
