@@ -35,6 +35,8 @@ TEST(Amazon, FieldsOf2014WithPythonLiterals) {
                "{\"asin\": \"unknown\", \"title\": \"x\"}\n");
   const Dataset data = load(paths(folder));
   EXPECT_EQ(data.name, "reviews");
+  EXPECT_TRUE(data.interactions.label.empty());
+  EXPECT_EQ(load(paths(folder) + "positive_above = 3.0\n").interactions.label, (std::vector<std::int8_t>{0, 1}));
   EXPECT_EQ(data.items.ids, (std::vector<std::string>{"B2", "B1"}));
   EXPECT_EQ(data.items.titles, (std::vector<std::string>{"", "Nail's polish"}));
   EXPECT_EQ(data.items.fields.at("categories")[1], "Beauty, Nails");

@@ -43,6 +43,19 @@ TEST(RecBole, ReadsAtomicFiles) {
   EXPECT_FALSE(data.split_given);
 }
 
+TEST(RecBole, LabelsAreMadeOfRatings) {
+  const TemporaryFolder folder;
+  folder.write("toy.inter", "user_id:token\titem_id:token\trating:float\tlabel:float\nu\ta\t4\t7\nu\tb\t3\t7\n");
+  const std::string rule = "\npositive_above = 3.0";
+  EXPECT_EQ(load(at(folder) + rule + "\nlabel = \"\"").interactions.label, (std::vector<std::int8_t>{1, 0}));
+  EXPECT_NE(message_of([&] { load(at(folder) + rule); }).find("has labels of its own, and positive_above = 3"),
+            std::string::npos);
+  EXPECT_NE(message_of([&] {
+              load(at(folder) + rule + "\nrating = \"none\"\nlabel = \"\"");
+            }).find("has no ratings, but positive_above = 3 makes labels of them"),
+            std::string::npos);
+}
+
 TEST(RecBole, GivenSplitInFilesOrInAColumn) {
   const TemporaryFolder files, column;
   files.write("s.train.inter", "user_id:token\titem_id:token\n1\t10\n1\t9\n");

@@ -181,4 +181,19 @@ TEST(Synthetic, SaysWhatCannotBe) {
             std::string::npos);
 }
 
+TEST(Synthetic, LabelsFollowRatingsAndChangeNothingElse) {
+  const Dataset plain = load("users = 50"), labelled = load("users = 50\npositive_above = 3.0");
+  EXPECT_TRUE(plain.interactions.label.empty());
+  EXPECT_EQ(plain.interactions.item, labelled.interactions.item);
+  EXPECT_EQ(plain.interactions.rating, labelled.interactions.rating);
+  ASSERT_EQ(labelled.interactions.label.size(), labelled.interactions.rating.size());
+  std::int64_t clicks = 0;
+  for (std::size_t i = 0; i < labelled.interactions.label.size(); ++i) {
+    EXPECT_EQ(labelled.interactions.label[i], labelled.interactions.rating[i] > 3.0f ? 1 : 0);
+    clicks += labelled.interactions.label[i];
+  }
+  EXPECT_GT(clicks, labelled.interactions.size() / 4);
+  EXPECT_LT(clicks, labelled.interactions.size() * 3 / 4);
+}
+
 }  // namespace tessera
