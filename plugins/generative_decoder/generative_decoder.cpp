@@ -21,9 +21,8 @@ std::string misfit(const std::string& form, const ModelSpec& model) {
   if (form == "anchors")
     return model.token_states ? "it has one state a token, not one an item; take form = \"continue\" or \"cross\"" : "";
   if (!model.token_states)
-    return str("it has one state an item, not one a token; ",
-               model.extends ? "it reads whole items, so take form = \"light\" or \"cross\""
-                             : "set input = \"tokens\" in [model], or form = \"light\"");
+    return "it has one state an item, not one a token; set input = \"tokens\" where [model] has that option "
+           "(flat_transformer), or form = \"light\"";
   if (!model.extends) return "it does not offer extend(); take form = \"light\" or \"cross\"";
   return "";
 }

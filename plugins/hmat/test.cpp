@@ -171,10 +171,9 @@ TEST(Hmat, WrongOptionsAndCallsAreNamed) {
   EXPECT_NE(built(narrow + "positions = \"flat\"\nslot_base = 10.0", kDot)
                 .find("slot_base has no meaning with positions = \"flat\""),
             std::string::npos);
-  EXPECT_NE(
-      built(kSmall, "plugin = \"generative_decoder\"\nform = \"continue\"")
-          .find("has one state an item, not one a token; it reads whole items, so take form = \"light\" or \"cross\""),
-      std::string::npos);
+  EXPECT_NE(built(kSmall, "plugin = \"generative_decoder\"\nform = \"continue\"")
+                .find("has one state an item, not one a token; set input = \"tokens\" where [model] has that option"),
+            std::string::npos);
   Pair pair(plugins(), random_tokens(30, 3, 4), kSmall, kDot);
   Histories one = with_events(histories_of_lengths({3}, 30));
   const Memory memory = pair.model->encode(one);
