@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <bit>
 
+#include "framework/nn/independent_rows.h"
+#include "tensor/autograd/tape.h"
 #include "tensor/core/random.h"
 #include "tensor/ops/dropout/dropout.h"
 #include "tensor/ops/elementwise/elementwise.h"
+#include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/join/join.h"
 
 namespace tessera {
@@ -60,9 +63,15 @@ Tensor ClickScorer::logits(const ClickRows& rows) {
     parts.push_back((*lengths_)(bucket));
   }
   Tensor x = parts.size() == 1 ? rows.state : concat_columns(parts);
-  for (std::size_t i = 0; i < layers_.size(); ++i)
-    x = (*layers_[i])(dropout(x, options_.dropout), i + 1 < layers_.size() ? activation_ : Activation::none);
+  const auto network = [&](Tensor y) {
+    for (std::size_t i = 0; i < layers_.size(); ++i)
+      y = (*layers_[i])(dropout(y, options_.dropout), i + 1 < layers_.size() ? activation_ : Activation::none);
+    return y;
+  };
   const auto count = static_cast<std::int64_t>(rows.item.size());
+  x = Tape::current() ? network(x) : independent_rows(count, [&](std::span<const std::int32_t> chosen) {
+    return network(gather_rows(x, chosen));
+  });
   x = x.reshape({count});
   return bias_ ? add(x, (*bias_)(rows.item).reshape({count})) : x;
 }

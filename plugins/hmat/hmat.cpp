@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <bit>
 
+#include "framework/nn/independent_rows.h"
 #include "plugins/hmat/events.h"
 #include "tensor/autograd/tape.h"
 #include "tensor/core/random.h"
-#include "tensor/gemm/gemm.h"
 #include "tensor/ops/dropout/dropout.h"
 #include "tensor/ops/embedding/embedding.h"
-#include "tensor/ops/join/join.h"
 
 namespace tessera {
 namespace {
@@ -162,24 +161,20 @@ std::unique_ptr<Extension> Hmat::extend(const Memory& memory, const Candidates& 
   check(candidates.code.size() == candidates.row.size() * static_cast<std::size_t>(candidates.tokens),
         "hmat: ", candidates.code.size(), " codes for ", candidates.row.size(), " candidates of ", candidates.tokens,
         " tokens");
-  // A candidate's bits must not depend on how many others there are. oneDNN sums a row in the same order for any number
-  // of rows but one; Eigen does not, so there groups of one size are computed apart.
-  const bool any_number = gemm_backend() == GemmBackend::onednn;
-  const std::size_t group = any_number ? 4 : 16;
-  const auto count = static_cast<std::int64_t>(candidates.row.size());
-  std::vector<std::int32_t> row = candidates.row, code = candidates.code;
-  while (row.size() % group != 0) {
-    row.push_back(row.front());
-    code.insert(code.end(), candidates.code.begin(), candidates.code.begin() + candidates.tokens);
-  }
-  const std::size_t together = any_number ? std::max(row.size(), group) : group;
   const auto levels = static_cast<std::size_t>(candidates.tokens);
-  std::vector<Tensor> parts;
-  for (std::size_t c = 0; c < row.size(); c += together)
-    parts.push_back(stack_->extend(inputs(std::span(code).subspan(c * levels, together * levels)), cache.past,
-                                   cache.events.offset, std::span(row).subspan(c, together)));
   auto extension = std::make_unique<HmatExtension>();
-  extension->states = parts.empty() ? Tensor({0, options_.width}) : slice_rows(concat_rows(parts), 0, count);
+  extension->states =
+      independent_rows(static_cast<std::int64_t>(candidates.row.size()), [&](std::span<const std::int32_t> chosen) {
+        std::vector<std::int32_t> row, code;
+        for (const std::int32_t c : chosen) {
+          const auto first =
+              candidates.code.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(c) * levels);
+          row.push_back(candidates.row[static_cast<std::size_t>(c)]);
+          code.insert(code.end(), first, first + candidates.tokens);
+        }
+        return row.empty() ? Tensor({0, options_.width})
+                           : stack_->extend(inputs(code), cache.past, cache.events.offset, row);
+      });
   return extension;
 }
 

@@ -109,6 +109,29 @@ TEST(Hmat, ACandidateDoesNotKnowTheOthers) {
   set_gemm_backend(kept);
 }
 
+// The same for the scores that users see: a list of one, of some, of many candidates.
+TEST(Hmat, AClickScoreDoesNotKnowTheOthers) {
+  const std::string kept = gemm_backend_name();
+  for (const std::string backend : {"eigen", "onednn"}) {
+    if (backend == "onednn" && !has_onednn()) continue;
+    set_gemm_backend(backend);
+    Pair pair(plugins(), random_tokens(200, 3, 8), kSmall + "identifiers = 100", "plugin = \"click\"\nhidden = [512]");
+    Histories one = with_events(histories_of_lengths({8}, 200));
+    std::vector<std::int32_t> items;
+    for (std::int32_t i = 0; i < 200; ++i) items.push_back((7 * i + 3) % 200);
+    const auto scored = [&](std::size_t from, std::size_t count) {
+      const std::vector<std::int64_t> offset = {0, static_cast<std::int64_t>(count)};
+      return pair.head->score(*pair.model, one, offset, std::span(items).subspan(from, count));
+    };
+    const std::vector<float> all = scored(0, 200);
+    for (const auto& [from, count] : {std::pair<std::size_t, std::size_t>{0, 1}, {1, 2}, {5, 5}, {17, 30}, {50, 121}}) {
+      const std::vector<float> some = scored(from, count);
+      EXPECT_EQ(std::memcmp(some.data(), all.data() + from, count * sizeof(float)), 0) << backend << " " << count;
+    }
+  }
+  set_gemm_backend(kept);
+}
+
 // What is stored of a user answers as the memory it came from, to the bit, and goes on growing.
 TEST(Hmat, StoredRowsAnswerAsBefore) {
   for (const Variant& v : kVariants) {
