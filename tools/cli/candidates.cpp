@@ -9,6 +9,7 @@
 #include "framework/data/rejects.h"
 #include "framework/data/text.h"
 #include "framework/pipeline/pipeline.h"
+#include "framework/serve/memory_update.h"
 #include "tools/cli/report.h"
 
 namespace tessera::cli {
@@ -22,9 +23,8 @@ std::unordered_map<std::string_view, std::int32_t> numbers_of(const std::vector<
   return out;
 }
 
-void print_list(const Dataset& data, std::int32_t user, std::span<const std::int32_t> items,
+void print_list(const Dataset& data, const std::string& name, std::span<const std::int32_t> items,
                 std::span<const float> scores, bool clicks, bool json) {
-  const std::string& name = data.user_ids[static_cast<std::size_t>(user)];
   std::string line = "{\"user\":" + json_text(name) + ",\"items\":[";
   for (std::size_t i = 0; i < items.size(); ++i) {
     const std::string& item = data.items.ids[static_cast<std::size_t>(items[i])];
@@ -42,7 +42,7 @@ void print_list(const Dataset& data, std::int32_t user, std::span<const std::int
 
 }  // namespace
 
-CandidateLists read_candidates(const std::string& path, const Dataset& data) {
+CandidateLists read_candidates(const std::string& path, const Dataset& data, bool any_user) {
   const auto users = numbers_of(data.user_ids), items = numbers_of(data.items.ids);
   CandidateLists lists;
   Rejects rejects(true);
@@ -52,9 +52,10 @@ CandidateLists read_candidates(const std::string& path, const Dataset& data) {
     const auto words = split_words(line);
     if (words.empty()) continue;
     const auto user = users.find(words[0]);
-    if (user == users.end())
+    lists.name.emplace_back(words[0]);
+    lists.user.push_back(user == users.end() ? -1 : user->second);
+    if (user == users.end() && !any_user)
       rejects.add(path, lines.number(), str("the user ", in_quotes(words[0]), " is not in the data set of this run"));
-    else lists.user.push_back(user->second);
     if (words.size() == 1)
       rejects.add(path, lines.number(), str("the user ", in_quotes(words[0]), " has no candidates"));
     for (std::size_t i = 1; i < words.size(); ++i) {
@@ -88,7 +89,8 @@ void add_user_history(Histories& histories, const Dataset& data, std::int32_t us
   histories.offset.push_back(histories.size());
 }
 
-void print_candidate_scores(const Pipeline& pipeline, const CandidateLists& lists, bool json) {
+void print_candidate_scores(const Pipeline& pipeline, const CandidateLists& lists, bool json,
+                            const UserMemory* memory) {
   const Dataset& data = pipeline.data();
   const bool clicks = pipeline.head().spec(pipeline.model().spec()).needs_labels;
   const auto rows = static_cast<std::int64_t>(lists.user.size());
@@ -99,16 +101,19 @@ void print_candidate_scores(const Pipeline& pipeline, const CandidateLists& list
     std::vector<std::int64_t> offset;
     const std::int64_t first = lists.offset[static_cast<std::size_t>(begin)];
     for (std::int64_t b = begin; b < end; ++b) {
-      add_user_history(histories, data, lists.user[static_cast<std::size_t>(b)]);
+      if (memory == nullptr) add_user_history(histories, data, lists.user[static_cast<std::size_t>(b)]);
       offset.push_back(lists.offset[static_cast<std::size_t>(b)] - first);
     }
     offset.push_back(lists.offset[static_cast<std::size_t>(end)] - first);
     const auto part = items.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(offset.back()));
-    const auto scores = pipeline.head().score(pipeline.model(), histories, offset, part);
+    const std::span<const std::string> names(lists.name.data() + begin, static_cast<std::size_t>(end - begin));
+    const auto scores = memory != nullptr
+                            ? pipeline.head().score_memory(
+                                  pipeline.model(), recall(pipeline.model(), *memory, names).memory, offset, part)
+                            : pipeline.head().score(pipeline.model(), histories, offset, part);
     for (std::size_t b = 0; b + 1 < offset.size(); ++b) {
       const auto from = static_cast<std::size_t>(offset[b]), count = static_cast<std::size_t>(offset[b + 1]) - from;
-      print_list(data, histories.user[b], part.subspan(from, count), std::span(scores).subspan(from, count), clicks,
-                 json);
+      print_list(data, names[b], part.subspan(from, count), std::span(scores).subspan(from, count), clicks, json);
     }
   }
 }

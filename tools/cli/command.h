@@ -21,8 +21,11 @@ int run_import(const std::vector<std::string>& arguments);
 int run_check(const std::vector<std::string>& arguments);
 int run_plugins(const std::vector<std::string>& arguments);
 int run_inspect(const std::vector<std::string>& arguments);
+int run_memory(const std::vector<std::string>& arguments);
 int run_compare(const std::vector<std::string>& arguments);
 
 const std::vector<Command>& commands();
+
+void print_memory(const std::string& folder);  // what `inspect` says of a user memory
 
 }  // namespace tessera::cli

@@ -6,6 +6,7 @@
 #include "framework/checkpoint/safetensors.h"
 #include "framework/data/npy.h"
 #include "framework/pipeline/run_directory.h"
+#include "framework/serve/user_memory.h"
 #include "tools/cli/arguments.h"
 #include "tools/cli/command.h"
 #include "tools/cli/report.h"
@@ -60,7 +61,8 @@ int run_inspect(const std::vector<std::string>& words) {
   Arguments arguments("inspect");
   if (!arguments.parse(words)) return 0;
   const std::string path = arguments.words(1, 1)[0];
-  if (std::filesystem::is_directory(path)) print_run(path);
+  if (UserMemory::holds(path)) print_memory(path);
+  else if (std::filesystem::is_directory(path)) print_run(path);
   else if (path.ends_with(".npy")) print_codes(path);
   else print_tensors(path);
   return 0;

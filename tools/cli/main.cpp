@@ -16,16 +16,17 @@ const std::vector<Command>& commands() {
       {"evaluate", "evaluate RUN [--split test|valid] [--lists FILE] [--json]",
        "Rank the whole catalogue for every held-out user.", run_evaluate},
       {"recommend",
-       "recommend RUN (--user ID | --history a,b,c | --users FILE | --candidates FILE) [--k 10] [--allow FILE] "
-       "[--explain] "
-       "[--json]",
-       "Items for users of the data set or for a given history.", run_recommend},
+       "recommend RUN (--user ID | --history a,b,c | --users FILE | --candidates FILE) [--memory DIR] [--k 10] "
+       "[--allow FILE] [--explain] [--json]",
+       "Items for users of the data set, for a given history, or from a user memory.", run_recommend},
+      {"memory", "memory build RUN --out DIR | memory append DIR EVENTS",
+       "What the model remembers of every user, on disk; kept up to date by events.", run_memory},
       {"import", "import FORMAT SOURCE --out DIR",
        "Convert a data set to sequences.txt and items.jsonl; reports every rejected record.", run_import},
       {"check", "check PIPELINE CONFIG...",
        "Dry run: plan, parameters, memory, work and time of a step. Nothing is written.", run_check},
       {"plugins", "plugins [NAME]", "List the plugins, or one plugin's options.", run_plugins},
-      {"inspect", "inspect FILE|RUN", "What was written: tensors, codes, metrics.", run_inspect},
+      {"inspect", "inspect FILE|RUN|MEMORY", "What was written: tensors, codes, metrics, user memories.", run_inspect},
       {"compare", "compare RUN RUN... | --group name=RUN,RUN,... --group ...",
        "Metrics side by side with paired significance tests; groups are runs of one thing with several seeds.",
        run_compare},

@@ -6,6 +6,7 @@
 #include "framework/catalog/filters.h"
 #include "framework/checkpoint/atomic_file.h"
 #include "framework/checkpoint/json.h"
+#include "framework/serve/memory_update.h"
 #include "tools/cli/arguments.h"
 #include "tools/cli/candidates.h"
 #include "tools/cli/command.h"
@@ -66,6 +67,38 @@ Askers askers_of(const Arguments& arguments, const Dataset& data) {
   for (std::string id; std::getline(lines, id);)
     if (!id.empty()) add_user(askers, data, number_of(users, id, "user"));
   return askers;
+}
+
+// Users of a memory: only what it holds is known of them.
+Askers askers_of_memory(const Arguments& arguments) {
+  if (arguments.has("history") || arguments.has("user") + arguments.has("users") != 1)
+    throw UsageError("tessera recommend --memory: expected exactly one of --user ID and --users FILE");
+  Askers askers;
+  if (arguments.has("user")) {
+    askers.names.push_back(arguments.text("user"));
+    return askers;
+  }
+  std::istringstream lines(read_file(arguments.text("users")));
+  for (std::string id; std::getline(lines, id);)
+    if (!id.empty()) askers.names.push_back(id);
+  check(!askers.names.empty(), "recommend: ", arguments.text("users"), " names no user");
+  return askers;
+}
+
+UserMemory open_memory(const Arguments& arguments, const Pipeline& pipeline, const std::string& run) {
+  UserMemory memory = UserMemory::open(arguments.text("memory"), UserMemory::Access::read);
+  memory.require_model(model_hash(pipeline), run);
+  require_storable(pipeline);
+  return memory;
+}
+
+Memory recall_for(Askers& askers, const Arguments& arguments, const Pipeline& pipeline, const std::string& run) {
+  const UserMemory memory = open_memory(arguments, pipeline, run);
+  Recalled recalled = recall(pipeline.model(), memory, askers.names);
+  askers.histories.user.assign(askers.names.size(), -1);
+  askers.histories.offset = std::move(recalled.offset);
+  askers.histories.item = std::move(recalled.items);
+  return std::move(recalled.memory);
 }
 
 // The identifier and the items of the history that share most of it.
@@ -132,7 +165,8 @@ int run_recommend(const std::vector<std::string>& words) {
       "candidates", po::value<std::string>(),
       "a file of lists to score in place of a ranking: `user item item ...` a line; prints user, item, score")(
       "allow", po::value<std::string>(), "a file of item ids, one a line: only these are answered")(
-      "seen", "answer items of the user's own history too")(
+      "seen", "answer items of the user's own history too")("memory", po::value<std::string>(),
+                                                            "a user memory: answer from it, without reading histories")(
       "explain", "identifier of each item and what it shares with the history")("json", "one JSON line a user");
   if (!arguments.parse(words)) return 0;
   const std::string folder = arguments.words(1, 1)[0];
@@ -140,16 +174,23 @@ int run_recommend(const std::vector<std::string>& words) {
   if (k < 1) throw UsageError(str("tessera recommend: --k is ", k, ", expected 1 or more"));
   Session session(arguments.texts("plugin-dir"), true);
   auto pipeline = session.open_run(folder, arguments.texts("set"), arguments.has("skip-bad"));
+  const bool remembers = arguments.has("memory");
   if (arguments.has("candidates")) {
     for (const char* other : {"user", "history", "users", "allow", "seen", "explain"})
       if (arguments.has(other))
         throw UsageError(str("tessera recommend: --candidates scores the lists of its file; --", other,
                              " has no meaning beside it"));
-    print_candidate_scores(*pipeline, read_candidates(arguments.text("candidates"), pipeline->data()),
-                           arguments.has("json"));
+    const CandidateLists lists = read_candidates(arguments.text("candidates"), pipeline->data(), remembers);
+    if (remembers) {
+      const UserMemory memory = open_memory(arguments, *pipeline, folder);
+      print_candidate_scores(*pipeline, lists, arguments.has("json"), &memory);
+    } else {
+      print_candidate_scores(*pipeline, lists, arguments.has("json"), nullptr);
+    }
     return 0;
   }
-  const Askers askers = askers_of(arguments, pipeline->data());
+  Askers askers = remembers ? askers_of_memory(arguments) : askers_of(arguments, pipeline->data());
+  const Memory memory = remembers ? recall_for(askers, arguments, *pipeline, folder) : Memory();
   RankRequest request;
   request.k = static_cast<int>(std::min<std::int64_t>(k, pipeline->data().item_count()));
   if (!arguments.has("seen")) {
@@ -157,7 +198,10 @@ int run_recommend(const std::vector<std::string>& words) {
     request.excluded = askers.histories.item;
   }
   if (arguments.has("allow")) request.allowed = items_of_file(pipeline->data().items, arguments.text("allow"));
-  print(arguments, *pipeline, askers, pipeline->head().rank(pipeline->model(), askers.histories, request));
+  Model& model = pipeline->model();
+  print(arguments, *pipeline, askers,
+        remembers ? pipeline->head().rank_memory(model, memory, request)
+                  : pipeline->head().rank(model, askers.histories, request));
   return 0;
 }
 
