@@ -43,6 +43,21 @@ std::string data_line(const Dataset& data, std::int64_t rejected) {
   return out;
 }
 
+std::string long_histories_line(const Dataset& data, std::int64_t max_items, bool trains_in_windows) {
+  if (max_items <= 0) return "";
+  std::int64_t longer = 0;
+  for (std::int64_t user = 0; user < data.users(); ++user) {
+    std::int64_t known = 0;
+    for (std::int64_t i = data.interactions.begin(user); i < data.interactions.end(user); ++i)
+      known += data.interactions.part[static_cast<std::size_t>(i)] != Part::test;
+    longer += known > max_items;
+  }
+  if (longer == 0) return "";
+  return str(longer, " of ", data.users(), " users have more than ", max_items,
+             " items, the most that the model reads: the newest ", max_items, " are kept",
+             trains_in_windows ? " (training reads all of them, in overlapping pieces)" : "");
+}
+
 namespace {
 
 // Click metrics: one line a metric, the slices beside all impressions.

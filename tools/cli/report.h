@@ -14,6 +14,8 @@ namespace tessera::cli {
 std::string table(const std::vector<std::vector<std::string>>& rows);
 std::string fixed(double value, int digits = 4);
 std::string data_line(const Dataset& data, std::int64_t rejected);  // "beauty: 22363 users, 12101 items, ..."
+// Users whose history is longer than a model reads, as one sentence; empty where there are none (or no limit, 0).
+std::string long_histories_line(const Dataset& data, std::int64_t max_items, bool trains_in_windows);
 std::string evaluation_table(
     const Evaluation& evaluation);  // protocol, then metrics over all items and over unseen ones
 // AUC, GAUC, LogLoss and ECE of scores that need no model.

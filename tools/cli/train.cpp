@@ -91,6 +91,11 @@ int train(Session& session, const Config& config, const Plan& plan) {
                   pipeline->head().parameter_count(), "; gemm ", manifest.gemm, ", ", manifest.threads,
                   " threads, seed ", manifest.seed));
 
+  const ModelSpec spec = pipeline->model().spec();
+  const auto longer = long_histories_line(pipeline->data(), spec.reads_histories ? spec.max_items : 0,
+                                          pipeline->head().spec(spec).form == BatchForm::each_item);
+  if (!longer.empty()) session.say(longer);
+
   Trainer trainer(pipeline->model(), pipeline->head(), pipeline->data(), pipeline->train_options,
                   pipeline->evaluate_options, static_cast<std::uint64_t>(pipeline->run.seed), plan.folder,
                   manifest.identity);
