@@ -11,7 +11,7 @@
 namespace tessera {
 namespace {
 
-constexpr std::int64_t kGroup = 4 * cpu::kStrip;  // blocks over one past that share its packed rows
+constexpr std::int64_t kGroup = 8 * cpu::kStrip;  // at most so many blocks over one past share its packed rows
 
 void check_offset(const char* op, const char* side, std::span<const std::int64_t> offset, std::int64_t blocks) {
   check(!offset.empty() && offset.front() == 0 && offset.back() == blocks, op, ": the ", side, " offsets run from ",
@@ -152,10 +152,13 @@ Tensor anchor_attention_past(const Tensor& qkv, const Tensor& past, std::span<co
     ++begin[h + 1];
   }
   for (std::size_t h = 1; h < begin.size(); ++h) begin[h] += begin[h - 1];
-  for (std::size_t h = 0; h + 1 < begin.size(); ++h)
-    for (std::int64_t first = begin[h]; first < begin[h + 1]; first += kGroup)
+  for (std::size_t h = 0; h + 1 < begin.size(); ++h) {
+    const std::int64_t count = begin[h + 1] - begin[h], groups = (count + kGroup - 1) / kGroup;
+    const std::int64_t group = groups > 0 ? (count / groups + cpu::kStrip) / cpu::kStrip * cpu::kStrip : 1;
+    for (std::int64_t first = begin[h]; first < begin[h + 1]; first += group)
       call.units.push_back(
-          {first, std::min(first + kGroup, begin[h + 1]), past_offset[h], past_offset[h + 1] - past_offset[h]});
+          {first, std::min(first + group, begin[h + 1]), past_offset[h], past_offset[h + 1] - past_offset[h]});
+  }
   call.at.resize(row.size());
   call.seen.resize(row.size());
   for (std::size_t c = 0; c < row.size(); ++c) {
