@@ -180,6 +180,7 @@ struct Batches::Impl {
 
   void add_target(TrainBatch& batch, std::int64_t row) const {
     batch.target.push_back(all.item[at(row)]);
+    if (!all.time.empty()) batch.time.push_back(all.time[at(row)]);
     if (options.with_labels) batch.label.push_back(static_cast<float>(all.label[at(row)]));
   }
 
@@ -203,6 +204,7 @@ struct Batches::Impl {
     if (options.form == BatchForm::every_position_last_included) {
       append(batch.histories, all, train.rows[at(end)]);
       batch.target.push_back(-1);
+      if (!all.time.empty()) batch.time.push_back(all.time[at(train.rows[at(end)])]);
       if (options.with_labels) batch.label.push_back(0.0f);
     }
     close_row(batch.histories, sample_user[at(sample)]);

@@ -23,8 +23,9 @@ struct Histories {
 struct TrainBatch {
   Histories histories;
   std::vector<std::int32_t> target;
-  std::vector<float> label;  // as long as target, 0 or 1, for click heads; or empty
-  std::int64_t step = 0;     // number of the optimiser step, for negatives and other draws
+  std::vector<std::int64_t> time;  // as long as target, when it happened (seconds); empty where the data has no times
+  std::vector<float> label;        // as long as target, 0 or 1, for click heads; or empty
+  std::int64_t step = 0;           // number of the optimiser step, for negatives and other draws
 };
 
 enum class BatchForm {

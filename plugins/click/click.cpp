@@ -59,7 +59,7 @@ class Click final : public Head {
     static_cast<void>(spec(model));  // says what does not fit
     catalog_ = &context.catalog;
     model_ = model;
-    scorer_ = std::make_unique<ClickScorer>(options_, model.width, context.catalog.items());
+    scorer_ = std::make_unique<ClickScorer>(options_, model.width, context.data);
     add_module("scorer", *scorer_);
   }
 
@@ -75,8 +75,9 @@ class Click final : public Head {
     }
     std::vector<std::int32_t> row(batch.target.size());
     for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<std::int32_t>(i);
-    return bce_with_logits(
-        logits_of(model, model.encode(batch.histories), known_of(batch.histories), row, batch.target), batch.label);
+    Known known = known_of(batch.histories);
+    known.time = batch.time;
+    return bce_with_logits(logits_of(model, model.encode(batch.histories), known, row, batch.target), batch.label);
   }
 
   Ranking rank(Model& model, const Histories& histories, const RankRequest& request) override {
@@ -142,6 +143,7 @@ class Click final : public Head {
   // Who the rows of a memory are; empty where it was stored without.
   struct Known {
     std::vector<std::int32_t> user, length;
+    std::vector<std::int64_t> time;  // the moment asked about; empty: now
   };
   Known known_of(const Histories& histories) const {
     Known known;
@@ -174,6 +176,7 @@ class Click final : public Head {
         rows.user.push_back(histories.user[at(b)]);
         rows.item.push_back(target[at(i)]);
         rows.length.push_back(static_cast<std::int32_t>(i - histories.offset[at(b)]));
+        if (!histories.time.empty()) rows.time.push_back(histories.time[at(i)]);
       }
     rows.state = gather_rows(memory.states, state);
     return rows;
@@ -194,6 +197,7 @@ class Click final : public Head {
       const auto b = static_cast<std::size_t>(row[c]);
       rows.user.push_back(known.user.empty() ? -1 : known.user[b]);
       rows.length.push_back(known.length.empty() ? 0 : known.length[b]);
+      if (!known.time.empty()) rows.time.push_back(known.time[b]);
     }
     const auto extension = model.extend(memory, candidates, nullptr);
     rows.state = extension->states;

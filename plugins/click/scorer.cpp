@@ -10,6 +10,7 @@
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/join/join.h"
+#include "tensor/ops/matmul/matmul.h"
 
 namespace tessera {
 namespace {
@@ -18,7 +19,7 @@ constexpr int kLengths = 16;  // 0, 1, 2 .. 3, 4 .. 7, and so on
 
 }  // namespace
 
-ClickScorer::ClickScorer(const ClickOptions& options, int width, std::int64_t items)
+ClickScorer::ClickScorer(const ClickOptions& options, int width, const Dataset& data)
     : options_(options), activation_(parse_activation(options.activation)) {
   const auto table = [&](std::unique_ptr<Embedding>& to, const char* name, std::int64_t rows, std::int64_t columns,
                          Initializer values) {
@@ -34,7 +35,11 @@ ClickScorer::ClickScorer(const ClickOptions& options, int width, std::int64_t it
     table(lengths_, "lengths", kLengths, options.length_width, normal(options.deviation));
     in += options.length_width;
   }
-  if (options.item_bias) table(bias_, "item_bias", items, 1, constant(0.0));
+  if (options.item_bias) table(bias_, "item_bias", data.item_count(), 1, constant(0.0));
+  if (options.item_rate > 0.0) {
+    rates_ = std::make_unique<ItemRates>(data, options.item_rate);
+    rate_weight_ = &add_parameter("item_rate", {1}, constant(1.0), false);
+  }
   for (std::size_t i = 0; i <= options.hidden.size(); ++i) {
     const std::int64_t out = i < options.hidden.size() ? options.hidden[i] : 1;
     layers_.push_back(std::make_unique<Linear>(in, out));
@@ -73,6 +78,11 @@ Tensor ClickScorer::logits(const ClickRows& rows) {
     return network(gather_rows(x, chosen));
   });
   x = x.reshape({count});
+  // Straight to the logit: what is counted needs no network, and no dropout may hide it.
+  if (rates_) {
+    const Tensor rate = rates_->log_odds(rows.item, rows.time, x.dtype()).reshape({count, 1});
+    x = add(x, matmul(rate, (*rate_weight_)().reshape({1, 1})).reshape({count}));
+  }
   return bias_ ? add(x, (*bias_)(rows.item).reshape({count})) : x;
 }
 

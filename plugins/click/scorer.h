@@ -10,6 +10,7 @@
 #include "framework/nn/embedding.h"
 #include "framework/nn/linear.h"
 #include "framework/roles/model.h"
+#include "plugins/click/item_rates.h"
 
 namespace tessera {
 
@@ -19,6 +20,7 @@ struct ClickOptions {
   double dropout = 0.0, deviation = 0.02;
   int user_buckets = 0, user_width = 8, length_width = 0;
   bool item_bias = false;
+  double item_rate = 0.0;
 
   template <class V>
   void describe(V& v) {
@@ -31,6 +33,12 @@ struct ClickOptions {
     v("length_width", length_width, "width of a vector of the history's length (buckets of powers of two); 0: none", 0,
       1024);
     v("item_bias", item_bias, "a learnt number an item, added to its logit");
+    v("item_rate", item_rate,
+      "adds to the logit a learnt multiple of how often the item was clicked in training before the moment asked "
+      "about, smoothed by so many "
+      "interactions of "
+      "the average item; 0: not",
+      0.0, 1e6);
     v("deviation", deviation, "standard deviation of the first tables", 0.0, 10.0);
   }
 };
@@ -41,18 +49,21 @@ struct ClickRows {
   std::vector<std::int32_t> user;    // (n) -1: unknown
   std::vector<std::int32_t> item;    // (n)
   std::vector<std::int32_t> length;  // (n) items before it in view
+  std::vector<std::int64_t> time;    // (n) moments asked about, or empty: now
 };
 
 // The network of the head.
 class ClickScorer final : public Module {
  public:
-  ClickScorer(const ClickOptions& options, int width, std::int64_t items);
+  ClickScorer(const ClickOptions& options, int width, const Dataset& data);
   ~ClickScorer() override;
   Tensor logits(const ClickRows& rows);  // (n)
 
  private:
   ClickOptions options_;
   std::unique_ptr<Embedding> users_, lengths_, bias_;
+  std::unique_ptr<ItemRates> rates_;
+  Parameter* rate_weight_ = nullptr;  // (1), or null
   std::vector<std::unique_ptr<Linear>> layers_;
   Activation activation_;
 };

@@ -280,4 +280,30 @@ TEST(Click, UnknownActionsAreNamed) {
             std::string::npos);
 }
 
+TEST(ItemRates, CountWhatWasBeforeTheMoment) {
+  Dataset data;
+  data.items.ids = {"a", "b"};
+  data.user_ids = {"u"};
+  data.interactions.offset = {0, 5};
+  data.interactions.item = {0, 0, 0, 1, 0};
+  data.interactions.time = {10, 20, 20, 30, 40};
+  data.interactions.label = {1, 0, 1, 0, 1};
+  data.interactions.part = {Part::train, Part::train, Part::train, Part::train, Part::test};
+  const ItemRates rates(data, 2.0);
+  const double mean = 3.0 / 6.0;  // (2 clicks + 1) of (4 + 2)
+  const auto expected = [&](double clicks, double shown) {
+    const double rate = (clicks + 2.0 * mean) / (shown + 2.0);
+    return std::log(rate / (1 - rate)) - std::log(mean / (1 - mean));
+  };
+  const std::vector<std::int32_t> item{0, 0, 0, 0, 1, 1};
+  const std::vector<std::int64_t> time{10, 20, 21, ItemRates::kNow, 30, 31};
+  const std::pair<double, double> count[] = {{0, 0}, {1, 1}, {2, 3}, {2, 3}, {0, 0}, {0, 1}};
+  const Tensor x = rates.log_odds(item, time, DType::f32);
+  for (std::size_t i = 0; i < 6; ++i)
+    EXPECT_NEAR(x.values<float>()[i], expected(count[i].first, count[i].second), 1e-6) << i;
+  EXPECT_NEAR(rates.log_odds(item, {}, DType::f32).values<float>()[0], expected(2, 3), 1e-6);
+  data.interactions.time.clear();
+  EXPECT_NE(message_of([&] { ItemRates(data, 2.0); }).find("has no times, but item_rate"), std::string::npos);
+}
+
 }  // namespace tessera
