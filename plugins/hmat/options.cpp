@@ -66,6 +66,11 @@ Hmat::Hmat(const HmatOptions& options, const Section& section) : options_(option
     section.fail("positions",
                  str("positions = \"", options.positions, "\" turns pairs", two ? " of items and of slots" : "",
                      ", but a head has width ", head, "; make it a multiple of ", two ? 4 : 2));
+  if (options.mask == "local_anchors" && options.layers == 1)
+    section.fail(
+        "mask",
+        "mask = \"local_anchors\" brings the past to the anchors through the tokens of a layer before, but layers "
+        "= 1; take two layers or more, or mask = \"base\"");
   if (options.positions != "hierarchical" && section.has("slot_base"))
     section.fail("slot_base", str("slot_base has no meaning with positions = \"", options.positions, "\"; remove it"));
   if (options.positions == "none" && section.has("item_base"))
