@@ -5,7 +5,7 @@
 
 #include "framework/nn/contrastive.h"
 #include "tensor/autograd/tape.h"
-#include "tensor/core/dispatch.h"
+#include "tensor/core/random.h"
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/join/join.h"
@@ -15,7 +15,8 @@
 namespace tessera {
 namespace {
 
-constexpr double kShortest = 1e-4;  // a vector below this has no direction; its gradient stays bounded
+constexpr std::uint64_t kFolds = 0x666f6c64;  // key of the items' coins
+constexpr double kShortest = 1e-4;            // a vector below this has no direction; its gradient stays bounded
 
 std::vector<std::int64_t> encoder_widths(std::int64_t input, const DstOptions& options) {
   std::vector<std::int64_t> widths{input};
@@ -68,6 +69,8 @@ Tensor mask_of(const std::vector<std::vector<std::int32_t>>& groups, std::int64_
 DstBatch pick(const DstInput& input, std::span<const std::int32_t> items) {
   DstBatch batch;
   batch.rows = static_cast<std::int64_t>(items.size());
+  for (const std::int32_t item : items)
+    batch.fold.push_back(philox(kFolds, 0, static_cast<std::uint64_t>(item))[0] & 1u);
   for (std::size_t m = 0; m < input.x.size(); ++m) {
     std::vector<std::int32_t> rows, place, group, source;
     for (std::size_t i = 0; i < items.size(); ++i) {

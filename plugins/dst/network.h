@@ -29,6 +29,7 @@ struct DstInput {
 // Some of them, packed: absent modalities have no row.
 struct DstBatch {
   std::int64_t rows = 0;                         // B
+  std::vector<std::uint8_t> fold;                // (B) 0 or 1: a coin of the item, the same in every batch
   std::vector<Tensor> x;                         // (n_m, D_m)
   std::vector<std::vector<std::int32_t>> row;    // (n_m) the batch's row of each
   std::vector<std::vector<std::int32_t>> place;  // (B) the row of x, or -1

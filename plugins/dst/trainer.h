@@ -28,13 +28,20 @@ class DstTrainer {
   const Terms& terms() const { return terms_; }
 
  private:
-  struct Pair {  // one estimator: of the shared part and a modality's own, or of two modalities' own
+  // Estimators of the shared part and a modality's own, or of two modalities' own. There are two: each learns one half
+  // of the items and judges the other. One that judges what it has learnt would, with few items, know them by heart,
+  // and the penalty would be on what it remembers.
+  struct Pair {
     std::string name;
     std::size_t first, second;
     bool shared;
-    Club club;
+    Club club[2];
     Pair(std::string n, std::size_t a, std::size_t b, bool s, const DstOptions& options)
-        : name(std::move(n)), first(a), second(b), shared(s), club(options.width, options.width, options.mi_hidden) {}
+        : name(std::move(n)),
+          first(a),
+          second(b),
+          shared(s),
+          club{{options.width, options.width, options.mi_hidden}, {options.width, options.width, options.mi_hidden}} {}
   };
 
   void add_estimators();
@@ -42,6 +49,7 @@ class DstTrainer {
   double epoch(const DstInput& input, std::span<const std::int32_t> items, int number, const FitContext& context);
   void step(const DstBatch& batch, int epoch);
   Tensor mutual_information(const DstBatch& batch, const DstNetwork::Parts& parts);
+  Tensor judged(Pair& pair, const Tensor& x, const Tensor& y, const std::vector<std::int32_t> (&fold)[2]);
   void move_codebooks(const DstNetwork::Parts& parts);
   void check_finite(int epoch) const;
   double rate() const;
