@@ -6,6 +6,7 @@
 #include "framework/eval/metrics.h"
 #include "framework/nn/pair_testing.h"
 #include "framework/plugin/testing.h"
+#include "plugins/click/item_rates.h"
 #include "tensor/core/testing.h"
 
 namespace tessera {

@@ -33,9 +33,10 @@ Tensor row_of_blocks(const Tensor& x, std::int64_t block, std::int64_t r) {
   return slice_columns(x.reshape({x.rows() / block, block * width}), r * width, (r + 1) * width);
 }
 
-// A decoder whose blocks stand one behind each state of a causal memory: [state, code 0, .., code L-2]. A row sees its
-// block up to itself, and of everything before no more than the states, one an item: memory-anchor attention with
-// the states as anchors, self-attention and cross-attention in one softmax. All positions of a history train at once.
+// A decoder whose blocks stand one behind each state h of a causal memory: row l is h + the vectors of codes 0 .. l-1.
+// A row sees its block up to itself, and of everything before no more than the states, one an item: memory-anchor
+// attention with the states as anchors, self-attention and cross-attention in one softmax. All positions of a history
+// train at once.
 class Anchors final : public DecoderForm {
  public:
   Anchors(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model)
@@ -61,7 +62,8 @@ class Anchors final : public DecoderForm {
     const int levels = table_.levels();
     const Tensor states = dropout(memory.states, options_.state_dropout);
     std::vector<Tensor> inputs{states};
-    for (int l = 1; l < levels; ++l) inputs.push_back(dropout(table_.read_items(l - 1, items), options_.dropout));
+    for (int l = 1; l < levels; ++l)
+      inputs.push_back(add(inputs.back(), dropout(table_.read_items(l - 1, items), options_.dropout)));
     const Tensor x = concat_columns(inputs).reshape({states.rows() * levels, states.columns()});
     const Tensor out = run(x, [&](std::size_t layer, const Tensor& qkv) {
       return anchor_attention(qkv, memory.offset, (*memory_[layer])(states), attention(levels));
@@ -130,7 +132,7 @@ class AnchorsDecoding final : public Decoding {
       std::vector<std::int32_t> column(count);
       for (std::size_t c = 0; c < count; ++c)
         column[c] = codes_[c * static_cast<std::size_t>(step.level) + static_cast<std::size_t>(l)];
-      inputs.push_back(form_.table().read(l, column));
+      inputs.push_back(add(inputs.back(), form_.table().read(l, column)));
     }
     std::vector<std::int64_t> seen(count);
     for (std::size_t c = 0; c < count; ++c) {
