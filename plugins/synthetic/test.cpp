@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -9,6 +10,7 @@
 
 #include "framework/data/batches.h"
 #include "framework/data/dataset.h"
+#include "framework/data/npy.h"
 #include "framework/data/split.h"
 #include "framework/plugin/testing.h"
 #include "framework/roles/data_source.h"
@@ -107,6 +109,46 @@ TEST(Synthetic, IsAFunctionOfItsSeedForAnyThreads) {
   const Dataset fewer = load("users = 300\nitems = 300"), more = load(options);
   EXPECT_TRUE(
       std::equal(fewer.interactions.item.begin(), fewer.interactions.item.end(), more.interactions.item.begin()));
+}
+
+TEST(Synthetic, VectorsHaveKnownCauses) {
+  const TemporaryFolder folder;
+  const std::string options = "users = 5\nitems = 300\ncategories = 6\nkinds = 3\nmax_length = 20\n";
+  const Dataset plain = load(options), data = load(options + "vectors = '" + folder.path() + "'");
+  EXPECT_EQ(plain.interactions.item, data.interactions.item);
+  EXPECT_EQ(plain.items.titles, data.items.titles);
+  EXPECT_TRUE(plain.files.empty());
+  const auto factor = [&](const char* field, std::size_t item) { return data.items.fields.at(field)[item]; };
+  int different = 0;
+  for (std::size_t i = 0; i < 300; ++i) different += factor("kind_text", i) != factor("kind_image", i);
+  EXPECT_NEAR(different, 200, 40);  // drawn apart
+  for (const std::string modality : {"text", "image"}) {
+    const Tensor x = read_npy(data.files.at(modality));
+    ASSERT_EQ(x.shape(), Shape({300, 48}));
+    const auto distance = [&](std::size_t a, std::size_t b) {
+      double sum = 0.0;
+      for (std::size_t j = 0; j < 48; ++j)
+        sum += std::pow(x.data<float>()[a * 48 + j] - x.data<float>()[b * 48 + j], 2);
+      return sum / 48.0;
+    };
+    const auto absent = [&](std::size_t i) { return x.data<float>()[i * 48] == 0.0f; };
+    double same = 0.0, other = 0.0;
+    int same_pairs = 0, other_pairs = 0, lacking = 0;
+    for (std::size_t a = 0; a < 300; ++a) {
+      lacking += absent(a);
+      for (std::size_t b = a + 1; b < 300; ++b) {
+        if (absent(a) || absent(b)) continue;
+        const bool alike = factor("category_number", a) == factor("category_number", b) &&
+                           factor(("kind_" + modality).c_str(), a) == factor(("kind_" + modality).c_str(), b);
+        (alike ? same : other) += distance(a, b);
+        ++(alike ? same_pairs : other_pairs);
+      }
+    }
+    EXPECT_NEAR(same / same_pairs, 0.5, 0.1);  // noise alone: twice its variance
+    EXPECT_GT(other / other_pairs, 1.5);
+    EXPECT_GT(lacking, 3);
+    EXPECT_LT(lacking, 35);
+  }
 }
 
 TEST(Synthetic, TextCarriesTheCategory) {
