@@ -280,14 +280,14 @@ TEST(Dst, ErrorsSayWhat) {
   EXPECT_EQ(error_of_fit(apart, kSmall), "dst: 0 items have two modalities, too few to align; set align = \"none\"");
   EXPECT_EQ(error_of_fit(apart, kSmall + "align = 'none'"), "no error");
   EXPECT_EQ(error_of([&] { make(kSmall)->tokens(data); }), "dst: not fitted yet");
-  for (const auto& [options, text] :
+  for (const auto& wrong :
        {std::pair("modalities = ['audio']", "one modality, expected 2 to 4; rq_vae codes a single one"),
         std::pair("modalities = ['a', 'b', 'c', 'd', 'e']", "5 modalities, expected 2 to 4"),
         std::pair("modalities = ['a', 'a']", "a modality is named twice"),
         std::pair("whiten = 0.5", "only used with normalize = 'pca'"),
         std::pair("balance = 0.5", "balance is 0.5, expected 0 or 1 or more")}) {
-    const std::string found = error_of([&] { make(options); });
-    EXPECT_NE(found.find(text), std::string::npos) << found;
+    const std::string found = error_of([&] { make(wrong.first); });
+    EXPECT_NE(found.find(wrong.second), std::string::npos) << found;
   }
   Dataset huge = dataset();
   huge.features["audio"].values = data.features.at("audio").values.clone();
