@@ -202,7 +202,9 @@ TEST(DinGrad, WholeModelInDoublePrecision) {
       tape.backward(loss());
     }
     std::uint64_t stream = 0;
-    for (auto& [name, parameter] : parameters) {
+    for (const auto& entry : parameters) {
+      const std::string& name = entry.first;
+      Parameter* const parameter = entry.second;
       ASSERT_TRUE(parameter->gradient) << name << " has no gradient";
       Tensor direction(parameter->value.shape(), DType::f64);
       fill_normal(direction, 0.0, 1.0, 5, ++stream);
