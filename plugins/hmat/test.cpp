@@ -145,9 +145,10 @@ TEST(HmatGrad, WholeModelInDoublePrecision) {
       double analytic = 0.0;
       for (std::size_t i = 0; i < direction.values<double>().size(); ++i)
         analytic += direction.values<double>()[i] * parameter->gradient.values<double>()[i];
+      Tensor& value = parameter->value;
       const auto moved = [&](double step) {
         for (std::size_t i = 0; i < direction.values<double>().size(); ++i)
-          parameter->value.values<double>()[i] = kept.values<double>()[i] + step * direction.values<double>()[i];
+          value.values<double>()[i] = kept.values<double>()[i] + step * direction.values<double>()[i];
         return loss().item();
       };
       const double numeric = (moved(1e-6) - moved(-1e-6)) / 2e-6;

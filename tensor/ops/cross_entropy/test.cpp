@@ -83,8 +83,9 @@ Tensor spread(const MarkedClasses& marked, std::int64_t rows, std::int64_t class
 }  // namespace
 
 TEST(CrossEntropy, MarkedClassesEqualComposed) {
-  for (const auto& [rows, classes, width] : kCases)
+  for (const Case& one_case : kCases)
     for (const double smoothing : {0.0, 0.1}) {
+      const std::int64_t rows = one_case.rows, classes = one_case.classes, width = one_case.width;
       SCOPED_TRACE(testing::Message() << rows << " " << classes << " " << width << " " << smoothing);
       const auto t = targets(rows, classes);
       const Tensor h = random_f64({rows, width}, 1), w = random_f64({classes, width}, 2), v = random_f64({1}, 3);
