@@ -1,5 +1,3 @@
-#include <numeric>
-
 #include "framework/nn/linear.h"
 #include "framework/nn/norm.h"
 #include "framework/nn/transformer.h"
@@ -12,20 +10,6 @@
 
 namespace tessera {
 namespace {
-
-TransformerOptions block_options(const GenerativeOptions& o, int width) {
-  TransformerOptions block;
-  block.width = width;
-  block.heads = o.heads;
-  block.head_width = o.head_width;
-  block.ffn = o.ffn > 0 ? o.ffn : 4 * width;
-  block.activation = parse_activation(o.activation);
-  block.norm = parse_norm(o.norm);
-  block.bias = o.bias;
-  block.dropout = o.dropout;
-  block.deviation = o.deviation;
-  return block;
-}
 
 // Row r of every block of B rows.
 Tensor row_of_blocks(const Tensor& x, std::int64_t block, std::int64_t r) {

@@ -9,23 +9,29 @@
 #include "tensor/ops/join/join.h"
 
 namespace tessera {
+
+TransformerOptions block_options(const GenerativeOptions& o, int width) {
+  TransformerOptions block;
+  block.width = width;
+  block.heads = o.heads;
+  block.head_width = o.head_width;
+  block.ffn = o.ffn > 0 ? o.ffn : 4 * width;
+  block.activation = parse_activation(o.activation);
+  block.norm = parse_norm(o.norm);
+  block.bias = o.bias;
+  block.dropout = o.dropout;
+  block.deviation = o.deviation;
+  return block;
+}
+
 namespace {
 
 TransformerOptions stack_options(const GenerativeOptions& o, int width) {
-  TransformerOptions stack;
-  stack.width = width;
+  TransformerOptions stack = block_options(o, width);
   stack.layers = o.layers;
-  stack.heads = o.heads;
-  stack.head_width = o.head_width;
-  stack.ffn = o.ffn > 0 ? o.ffn : 4 * width;
-  stack.activation = parse_activation(o.activation);
-  stack.norm = parse_norm(o.norm);
-  stack.bias = o.bias;
   stack.cross = true;
   stack.rope_base = o.positions == "rope" ? 10000.0 : 0.0;
   stack.buckets = o.positions == "relative" ? o.buckets : 0;
-  stack.dropout = o.dropout;
-  stack.deviation = o.deviation;
   return stack;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "framework/nn/targets.h"
+#include "framework/nn/transformer.h"
 #include "framework/roles/head.h"
 #include "plugins/generative_decoder/code_table.h"
 #include "plugins/generative_decoder/options.h"
@@ -31,6 +32,9 @@ class DecoderForm : public Module {
   virtual Tensor loss(Model& model, const TrainBatch& batch) = 0;
   virtual std::unique_ptr<Decoding> decode(Model& model, const Memory& memory) = 0;
 };
+
+// Of one block of a decoder of its own (cross, anchors).
+TransformerOptions block_options(const GenerativeOptions& options, int width);
 
 std::unique_ptr<DecoderForm> make_light(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
 std::unique_ptr<DecoderForm> make_continue(CodeTable& table, const GenerativeOptions& options, const ModelSpec& model);
