@@ -1,7 +1,8 @@
 // In the calling thread: Eigen's own threading would change its blocking with the number of threads.
 #define EIGEN_DONT_PARALLELIZE
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of the compiler's own AVX-512 header
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // both of the compiler's own AVX-512 header
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include "framework/nn/linalg.h"
 

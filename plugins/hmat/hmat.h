@@ -13,7 +13,7 @@ namespace tessera {
 struct HmatOptions {
   int width = 128, layers = 4, heads = 4, head_width = 0, ffn = 512;
   std::string activation = "gelu", norm = "rms";
-  bool bias = true;
+  bool bias = true, pooled_tokens = false;
   std::string mask = "base", positions = "hierarchical";
   double item_base = 10000.0, slot_base = 100.0;
   int max_items = 300, actions = 2, time_buckets = 16;
@@ -30,6 +30,8 @@ struct HmatOptions {
     v("activation", activation, "of the feed-forward part", {"relu", "gelu", "silu"});
     v("norm", norm, "layer norm or RMS norm, before each part and at the end", {"layer", "rms"});
     v("bias", bias, "biases in linear layers and layer norms");
+    v("pooled_tokens", pooled_tokens,
+      "a state is the anchor's plus a learnt map of the mean of its block's tokens before the last layer");
     v("mask", mask,
       "base: own block causally and the anchors of earlier blocks; both_ways: tokens of a block see each other; "
       "local_anchors: anchors see their own block alone; item_anchors: remembered anchors depend on their item alone; "

@@ -26,6 +26,7 @@ inline const Variant kVariants[] = {
     {"full, flat", kSmall + "mask = \"full\"\npositions = \"flat\""},
     {"identifiers, no positions", kSmall + "identifiers = 11\npositions = \"none\"\nhead_width = 6"},
     {"full", kSmall + "mask = \"full\""},
+    {"pooled tokens", kSmall + "pooled_tokens = true\nidentifiers = 11"},
 };
 
 // Actions 0 and 1, and times with gaps of seconds to months.

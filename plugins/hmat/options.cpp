@@ -41,6 +41,7 @@ AnchorStackOptions stack_options(const HmatOptions& o, int block) {
            : o.mask == "full"          ? AnchorMask::full
                                        : AnchorMask::base;
   stack.independent = o.mask == "item_anchors";
+  stack.pooled_tokens = o.pooled_tokens;
   stack.side_rows = o.actions + o.time_buckets;
   return stack;
 }

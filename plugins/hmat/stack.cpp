@@ -5,6 +5,7 @@
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/join/join.h"
+#include "tensor/ops/matmul/matmul.h"
 
 namespace tessera {
 
@@ -19,6 +20,7 @@ AnchorStack::AnchorStack(const AnchorStackOptions& options) : options_(options) 
   }
   norm_ = std::make_unique<Norm>(o.width, o.norm, o.bias);
   add_module("norm", *norm_);
+  if (options.pooled_tokens) pooled_ = &add_parameter("pooled", {o.width, o.width}, normal(o.deviation));
 }
 
 AnchorOptions AnchorStack::attention(bool last) const {
@@ -30,6 +32,16 @@ AnchorOptions AnchorStack::attention(bool last) const {
 Tensor AnchorStack::anchor_rows(const Tensor& x) const {
   const std::int64_t width = x.columns();
   return slice_columns(x.reshape({x.rows() / block(), block() * width}), (block() - 1) * width, block() * width);
+}
+
+Tensor AnchorStack::states_of(const Tensor& anchors, const Tensor& rows) {
+  const Tensor states = (*norm_)(anchors);
+  if (!pooled_) return states;
+  const std::int64_t width = rows.columns(), tokens = block() - 1;
+  const Tensor blocks = rows.reshape({rows.rows() / block(), block() * width});
+  Tensor sum = slice_columns(blocks, 0, width);
+  for (std::int64_t t = 1; t < tokens; ++t) sum = add(sum, slice_columns(blocks, t * width, (t + 1) * width));
+  return add(states, matmul(scale(sum, 1.0 / static_cast<double>(tokens)), (*pooled_)()));
 }
 
 Tensor AnchorStack::seen_later(std::size_t l, const Tensor& qkv, const SideFeatures& sides) {
@@ -60,12 +72,13 @@ std::vector<Tensor> AnchorStack::item_anchors(const Tensor& x, std::span<const s
 
 template <class Attend>
 Tensor AnchorStack::run(const Tensor& x, Attend attend) {
-  Tensor y = x;
+  Tensor y = x, tokens;
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
     const Tensor attended = attend(l, blocks_[l]->qkv(y));
+    if (is_last(l)) tokens = y;
     y = blocks_[l]->feed_forward(blocks_[l]->after_attention(is_last(l) ? anchor_rows(y) : y, attended));
   }
-  return (*norm_)(y);
+  return states_of(y, tokens);
 }
 
 Tensor AnchorStack::operator()(const Tensor& x, std::span<const std::int64_t> offset, const SideFeatures& sides,
@@ -92,7 +105,7 @@ Tensor AnchorStack::last_states(const Tensor& x, std::span<const std::int64_t> o
     for (std::int64_t r = (offset[b + 1] - 1) * block(); r < offset[b + 1] * block(); ++r)
       rows.push_back(static_cast<std::int32_t>(r));
   }
-  Tensor y = x;
+  Tensor y = x, newest;
   for (std::size_t l = 0; l < blocks_.size(); ++l) {
     const Tensor qkv = blocks_[l]->qkv(y);
     const Tensor anchors = options_.independent ? alone[l] : seen_later(l, qkv, sides);
@@ -100,13 +113,14 @@ Tensor AnchorStack::last_states(const Tensor& x, std::span<const std::int64_t> o
     Tensor attended;
     if (is_last(l)) {  // the newest blocks alone ask
       attended = anchor_attention_past(gather_rows(qkv, rows), past[l], offset, history, before, attention(true));
-      y = anchor_rows(gather_rows(y, rows));
+      newest = gather_rows(y, rows);
+      y = anchor_rows(newest);
     } else {
       attended = anchor_attention(qkv, offset, anchors, attention(false));
     }
     y = blocks_[l]->feed_forward(blocks_[l]->after_attention(y, attended));
   }
-  return gather_rows((*norm_)(y), place);
+  return gather_rows(states_of(y, newest), place);
 }
 
 Tensor AnchorStack::extend(const Tensor& x, const std::vector<Tensor>& past, std::span<const std::int64_t> past_offset,

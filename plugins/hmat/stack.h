@@ -23,6 +23,7 @@ struct AnchorStackOptions {
   TransformerOptions block;    // width, layers, heads, ffn, ...: one block of the stack
   AnchorOptions attention;     // heads, rows of a block, mask, positions
   bool independent = false;    // anchors that later blocks see depend on their own item alone (v3 of the page)
+  bool pooled_tokens = false;  // a state gets W times the mean of its block's tokens before the last layer
   std::int64_t side_rows = 0;  // rows of each layer's side table
 };
 
@@ -56,6 +57,8 @@ class AnchorStack : public Module {
   Tensor seen_later(std::size_t l, const Tensor& qkv, const SideFeatures& sides);
   std::vector<Tensor> item_anchors(const Tensor& x, std::span<const std::int64_t> offset, const SideFeatures& sides);
   Tensor anchor_rows(const Tensor& x) const;
+  // anchors: of the last layer, (N, D); rows: what entered it, (N*B, D).
+  Tensor states_of(const Tensor& anchors, const Tensor& rows);
   template <class Attend>
   Tensor run(const Tensor& x, Attend attend);
 
@@ -63,6 +66,7 @@ class AnchorStack : public Module {
   std::vector<std::unique_ptr<TransformerBlock>> blocks_;
   std::vector<std::unique_ptr<Embedding>> sides_;
   std::unique_ptr<Norm> norm_;
+  Parameter* pooled_ = nullptr;  // (D, D), or null
 };
 
 }  // namespace tessera
