@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 #include <numeric>
+#include <optional>
 
 #include "framework/config/config.h"
 #include "tensor/core/parallel.h"
@@ -14,6 +15,40 @@ namespace {
 constexpr std::int64_t kPoolBatches = 20;
 
 std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+// Draws items that a user has not: the items of each user's training part, rising, and all items that occur there.
+class UnseenItems {
+ public:
+  explicit UnseenItems(const Dataset& data) {
+    const Interactions& all = data.interactions;
+    std::vector<std::uint8_t> occurs(at(data.item_count()), 0);
+    offset_.reserve(all.offset.size());
+    for (std::int64_t user = 0; user < all.users(); ++user) {
+      const auto begin = static_cast<std::ptrdiff_t>(own_.size());
+      for (std::int64_t i = all.begin(user); i < all.end(user); ++i)
+        if (all.part[at(i)] == Part::train) own_.push_back(all.item[at(i)]);
+      std::sort(own_.begin() + begin, own_.end());
+      own_.erase(std::unique(own_.begin() + begin, own_.end()), own_.end());
+      offset_.push_back(static_cast<std::int64_t>(own_.size()));
+    }
+    for (const std::int32_t item : own_) occurs[at(item)] = 1;
+    for (std::size_t item = 0; item < occurs.size(); ++item)
+      if (occurs[item] != 0) items_.push_back(static_cast<std::int32_t>(item));
+  }
+
+  std::int32_t draw(std::int64_t user, Random& random) const {
+    const auto begin = own_.begin() + offset_[at(user)], end = own_.begin() + offset_[at(user) + 1];
+    const auto count = static_cast<std::int64_t>(items_.size());
+    while (true) {
+      const std::int32_t item = items_[at(random.below(count))];
+      if (end - begin == count || !std::binary_search(begin, end, item)) return item;
+    }
+  }
+
+ private:
+  std::vector<std::int64_t> offset_{0};  // (U + 1)
+  std::vector<std::int32_t> own_, items_;
+};
 
 // A user's range of interactions, in the list `rows` of those that train.
 struct TrainRows {
@@ -95,6 +130,7 @@ struct Batches::Impl {
       sample_end;  // (S) one past the last item of the history, in train.rows; the target stands there
   std::vector<std::int64_t> sample_begin, sample_first;  // (S) each_item: where the window and its targets begin
   std::int64_t targets = 0;
+  std::optional<UnseenItems> unseen;  // where negatives are asked for
 
   // The samples of one epoch: batch b holds order[batches[b] * batch_size ...].
   struct Epoch {
@@ -107,6 +143,7 @@ struct Batches::Impl {
   Impl(const Dataset& data, BatchOptions o, std::uint64_t s)
       : all(data.interactions), options(o), seed(s), train(train_rows(data.interactions)) {
     for (std::int64_t user = 0; user < all.users(); ++user) add_samples(user);
+    if (options.negatives > 0) unseen.emplace(data);
   }
 
   bool each_item() const { return options.form == BatchForm::each_item; }
@@ -164,7 +201,7 @@ struct Batches::Impl {
     std::iota(epoch->batches.begin(), epoch->batches.end(), 0);
     Random random(seed, stream_of("batches/order") + static_cast<std::uint64_t>(number));
     random.shuffle(std::span<std::int64_t>(epoch->order));
-    if (!options.bucket) return epoch;
+    if (!options.bucket || !options.with_histories) return epoch;
     std::vector<std::int64_t> length(sample_user.size());
     for (std::int64_t s = 0; s < samples(); ++s) {
       const auto [begin, end] = history(s, number);
@@ -196,7 +233,7 @@ struct Batches::Impl {
   void add_sample(TrainBatch& batch, std::int64_t sample, std::int64_t epoch_number) const {
     if (each_item()) return add_window(batch, sample);
     const auto [begin, end] = history(sample, epoch_number);
-    for (std::int64_t i = begin; i < end; ++i) {
+    for (std::int64_t i = options.with_histories ? begin : end; i < end; ++i) {
       append(batch.histories, all, train.rows[at(i)]);
       if (every_position()) add_target(batch, train.rows[at(i + 1)]);
     }
@@ -209,11 +246,21 @@ struct Batches::Impl {
     }
     close_row(batch.histories, sample_user[at(sample)]);
   }
+
+  // Of the targets from `first` on, all of them the sample's.
+  void add_negatives(TrainBatch& batch, std::int64_t sample, std::size_t first, Random& random) const {
+    for (std::size_t i = first; i < batch.target.size(); ++i)
+      for (int n = 0; n < options.negatives; ++n)
+        batch.negative.push_back(batch.target[i] < 0 ? -1 : unseen->draw(sample_user[at(sample)], random));
+  }
 };
 
 Batches::Batches(const Dataset& data, BatchOptions options, std::uint64_t seed) {
   check_parts(data, "batches");
   check(options.batch_size >= 1, "batches: batch_size is ", options.batch_size, ", expected 1 or more");
+  check(options.negatives >= 0, "batches: negatives is ", options.negatives, ", expected 0 or more");
+  check(options.with_histories || options.form == BatchForm::one_target,
+        "batches: histories can be left out of batches of one target alone");
   if (options.with_labels) check_clicks(data);
   if (options.form == BatchForm::each_item && options.subsequences)
     throw ConfigError(
@@ -241,8 +288,12 @@ TrainBatch Batches::batch(std::int64_t epoch, std::int64_t index) const {
   const std::int64_t begin = order->batches[at(index)] * impl_->options.batch_size;
   TrainBatch batch;
   batch.step = epoch * per_epoch() + index;
-  for (std::int64_t i = begin; i < std::min(begin + impl_->options.batch_size, impl_->samples()); ++i)
+  Random random(impl_->seed, stream_of("batches/negatives") + static_cast<std::uint64_t>(batch.step));
+  for (std::int64_t i = begin; i < std::min(begin + impl_->options.batch_size, impl_->samples()); ++i) {
+    const std::size_t first = batch.target.size();
     impl_->add_sample(batch, order->order[at(i)], epoch);
+    impl_->add_negatives(batch, order->order[at(i)], first, random);
+  }
   return batch;
 }
 

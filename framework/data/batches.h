@@ -21,7 +21,11 @@ struct BatchOptions {
       false;           // one_target: a user's first item is a sample too, with nothing before it (graph models)
   bool bucket = true;  // histories of like length share a batch (sorted within shuffled pools of 20 batches, then the
                        // batches are shuffled): even work a step
-  bool with_labels = false;  // fill TrainBatch::label from the interactions' labels; throws where they are not 0 or 1
+  bool with_labels = false;    // fill TrainBatch::label from the interactions' labels; throws where they are not 0 or 1
+  bool with_histories = true;  // one_target: false leaves the rows of the histories empty but for their users, for
+                               // models that read the graph: a batch then costs as much as its targets
+  int negatives = 0;  // n of TrainBatch::negative: alike among the items with a training interaction, drawn again while
+                      // the user has the item in training; any of them for a user who has them all
 };
 
 // How a sequence of n items is read in pieces of at most max_items (0: any), so that each item is a target exactly
@@ -36,11 +40,11 @@ TESSERA_API std::vector<Window> windows(std::int64_t n, std::int64_t max_items);
 TESSERA_API void check_clicks(const Dataset& data);
 
 // The training batches of a dataset, epoch by epoch: batch (epoch, index) is a pure function of (seed, epoch, index),
-// so a run resumes anywhere. Reads interactions whose part is train. Users with fewer than two training items give no
-// every_position row. each_item: longer users are read in windows() of max_items + 1, so that a target stands behind up
-// to max_items others; items of a window that were targets before carry target -1. The dataset must outlive it and keep
-// its interactions. Const and thread-safe; the order of one epoch is kept, so going through epochs one after the other
-// is cheap.
+// negatives too, so a run resumes anywhere. Reads interactions whose part is train. Users with fewer than two training
+// items give no every_position row. each_item: longer users are read in windows() of max_items + 1, so that a target
+// stands behind up to max_items others; items of a window that were targets before carry target -1. The dataset must
+// outlive it and keep its interactions. Const and thread-safe; the order of one epoch is kept, so going through epochs
+// one after the other is cheap.
 class TESSERA_API Batches {
  public:
   // Throws DataError where the data has no parts, no labels of 0 and 1 (with_labels), or nothing to train on.

@@ -25,7 +25,10 @@ struct TrainBatch {
   std::vector<std::int32_t> target;
   std::vector<std::int64_t> time;  // as long as target, when it happened (seconds); empty where the data has no times
   std::vector<float> label;        // as long as target, 0 or 1, for click heads; or empty
-  std::int64_t step = 0;           // number of the optimiser step, for negatives and other draws
+  // (targets, n) row by row: n items that stand in for "not chosen" by the target's user, -1 where there is no target;
+  // or empty. Model and head read the same ones (ModelSpec::negatives, HeadSpec::negatives).
+  std::vector<std::int32_t> negative;
+  std::int64_t step = 0;  // number of the optimiser step, for negatives and other draws
 };
 
 enum class BatchForm {

@@ -7,6 +7,8 @@
 #include <numeric>
 #include <span>
 
+#include "framework/roles/frozen_weights.h"
+
 namespace tessera {
 namespace {
 
@@ -207,6 +209,7 @@ Evaluation evaluate_scores(Impressions impressions, const Dataset& data, Part pa
 Evaluation evaluate(Model& model, Head& head, const Dataset& data, Part part, const EvaluateOptions& options,
                     std::int64_t max_items, const ListSink& lists) {
   const auto start = std::chrono::steady_clock::now();
+  const FrozenWeights frozen;
   const bool clicks = head.spec(model.spec()).needs_labels;
   if (!clicks && options.ranking == "no")
     throw ConfigError("evaluate.ranking is 'no', but the head does not learn from labels: nothing is left to measure");

@@ -7,6 +7,7 @@
 #include "framework/eval/evaluator.h"
 #include "framework/eval/metrics.h"
 #include "framework/eval/significance.h"
+#include "framework/roles/frozen_weights.h"
 #include "tensor/core/random.h"
 
 namespace tessera {
@@ -80,6 +81,21 @@ class CountingHead final : public Head {
 };
 
 }  // namespace
+
+TEST(FrozenWeights, ScopesHaveNumbersAndNest) {
+  EXPECT_EQ(FrozenWeights::current(), 0u);
+  std::uint64_t first = 0;
+  {
+    const FrozenWeights outer;
+    first = FrozenWeights::current();
+    EXPECT_NE(first, 0u);
+    const FrozenWeights inner;
+    EXPECT_EQ(FrozenWeights::current(), first);
+  }
+  EXPECT_EQ(FrozenWeights::current(), 0u);
+  const FrozenWeights again;
+  EXPECT_NE(FrozenWeights::current(), first);
+}
 
 TEST(Metrics, ByHand) {
   Ranking ranking;

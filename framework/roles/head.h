@@ -30,6 +30,7 @@ struct HeadSpec {
   bool needs_unique_items = false;  // identifiers must be unique (generative heads)
   bool needs_labels = false;        // click heads
   bool answers_memories = false;    // offers rank_memory() and score_memory() for this model
+  int negatives = 0;                // a target, in TrainBatch::negative; the model may ask for more
 };
 
 // Memory -> loss, ranked items, exact scores.
@@ -42,7 +43,7 @@ class TESSERA_API Head : public Module {
   // lacks.
   virtual void build(const BuildContext& context, const ModelSpec& model) = 0;
   virtual ItemVectorSource* item_tower();                          // null where there is none
-  virtual Tensor loss(Model& model, const TrainBatch& batch) = 0;  // scalar, mean over targets
+  virtual Tensor loss(Model& model, const TrainBatch& batch) = 0;  // scalar, mean over targets; empty: it adds none
   virtual Ranking rank(Model& model, const Histories& histories, const RankRequest& request) = 0;
   // Exact scores of given items: candidates of row b are items[offset[b] .. offset[b + 1]). Returns one number a
   // candidate, on the scale of rank().

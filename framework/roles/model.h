@@ -31,7 +31,10 @@ struct ModelSpec {
   bool stores = false;              // offers export_row() and import_rows()
   bool attends_target = false;      // states of targets come from extend(), in training too: it records (din)
   bool wants_item_vectors = false;  // needs the head's item tower
+  bool own_loss = false;            // auxiliary_loss() is all it needs: a head may add nothing (loss = "none")
   std::int64_t max_items = 0;       // longest history it reads (the newest are kept); 0: any
+  int negatives = 0;                // a target, in TrainBatch::negative; the head may ask for more
+  int tower_width = 0;              // of the vectors it wants from the head's tower; 0: width
 };
 
 // What a model remembers of B users. States and summary are public; the cache is the model's own (keys and values).
@@ -67,7 +70,8 @@ class TESSERA_API Extension {
   Tensor states;  // (C * t, D); without token_states whole items are read (t = all levels): (C, D)
 };
 
-// History -> memory. encode() records on the tape; the others are for inference. Not thread-safe.
+// History -> memory, or the training graph -> vectors of users and items. encode(), propagate(), propagate_batch() and
+// auxiliary_loss() record on the tape; the others are for inference. Not thread-safe.
 class TESSERA_API Model : public Module {
  public:
   static constexpr const char* kRole = "model";
@@ -87,7 +91,13 @@ class TESSERA_API Model : public Module {
   virtual std::vector<Tensor> export_row(const Memory& memory, std::int64_t row);
   virtual Memory import_rows(std::span<const std::vector<Tensor>> rows);
   virtual std::pair<Tensor, Tensor> propagate(ItemVectorSource* tower);  // users (U, D), items (I, D)
-  virtual Tensor auxiliary_loss(const TrainBatch& batch);                // added to the head's; empty: none
+  // Vectors of some users and items, those of a training batch, in their order and with repetitions: (n, D), (m, D).
+  // The default takes rows of propagate(); models that need less for them offer their own.
+  virtual std::pair<Tensor, Tensor> propagate_batch(ItemVectorSource* tower, std::span<const std::int32_t> users,
+                                                    std::span<const std::int32_t> items);
+  // Added to the head's; empty: none. Called after Head::loss() of the same batch, on the same tape: what propagate()
+  // or propagate_batch() made in the step may be kept and used here. The tower is the one that build() was given.
+  virtual Tensor auxiliary_loss(const TrainBatch& batch);
 };
 
 }  // namespace tessera

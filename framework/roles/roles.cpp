@@ -1,11 +1,14 @@
 // The first virtual function of each role lives here, so that its vtable and type information exist once.
+#include <atomic>
 #include <numeric>
 
 #include "framework/roles/data_source.h"
 #include "framework/roles/featurizer.h"
+#include "framework/roles/frozen_weights.h"
 #include "framework/roles/head.h"
 #include "framework/roles/model.h"
 #include "framework/roles/tokenizer.h"
+#include "tensor/ops/embedding/embedding.h"
 
 namespace tessera {
 namespace {
@@ -33,7 +36,16 @@ Histories prefixes(const Histories& from, std::int64_t b) {
   return out;
 }
 
+thread_local std::uint64_t frozen_weights = 0;
+
 }  // namespace
+
+FrozenWeights::FrozenWeights() : outer_(frozen_weights) {
+  static std::atomic<std::uint64_t> scopes{0};
+  if (frozen_weights == 0) frozen_weights = ++scopes;
+}
+FrozenWeights::~FrozenWeights() { frozen_weights = outer_; }
+std::uint64_t FrozenWeights::current() { return frozen_weights; }
 
 Stopped::~Stopped() = default;
 StateVisitor::~StateVisitor() = default;
@@ -59,6 +71,11 @@ void Model::append(Memory&, const Histories&) { not_offered("model", "append"); 
 std::vector<Tensor> Model::export_row(const Memory&, std::int64_t) { not_offered("model", "export_row"); }
 Memory Model::import_rows(std::span<const std::vector<Tensor>>) { not_offered("model", "import_rows"); }
 std::pair<Tensor, Tensor> Model::propagate(ItemVectorSource*) { not_offered("model", "propagate"); }
+std::pair<Tensor, Tensor> Model::propagate_batch(ItemVectorSource* tower, std::span<const std::int32_t> users,
+                                                 std::span<const std::int32_t> items) {
+  const auto [all_users, all_items] = propagate(tower);
+  return {gather_rows(all_users, users), gather_rows(all_items, items)};
+}
 Tensor Model::auxiliary_loss(const TrainBatch&) { return {}; }
 
 Head::~Head() = default;

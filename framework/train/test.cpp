@@ -16,6 +16,7 @@
 #include "tensor/ops/cross_entropy/cross_entropy.h"
 #include "tensor/ops/dropout/dropout.h"
 #include "tensor/ops/embedding/embedding.h"
+#include "tensor/ops/reduce/reduce.h"
 #include "tensor/ops/topk/topk.h"
 
 namespace tessera {
@@ -227,6 +228,48 @@ TEST_F(TrainerTest, UnknownMetricIsAConfigurationError) {
   TrainOptions options = quick();
   options.metric = "Precision@5";
   EXPECT_THROW(run("g", options), ConfigError);
+}
+
+// A model of the graph with a loss of its own, under a head that adds none: it sees every interaction once an epoch,
+// with as many negatives as the two of them want at most.
+class GraphModel final : public Model {
+ public:
+  GraphModel() : table_(add_parameter("table", {kItems, kWidth}, normal(0.5))) { initialize(1, "model/"); }
+  ModelSpec spec() const override {
+    return {.width = kWidth, .reads_histories = false, .own_loss = true, .negatives = 1};
+  }
+  void build(const BuildContext&, ItemVectorSource*) override {}
+  Tensor auxiliary_loss(const TrainBatch& batch) override {
+    EXPECT_EQ(batch.negative.size(), 2 * batch.target.size());
+    EXPECT_EQ(batch.histories.size(), 0);
+    targets += batch.target.size();
+    return mean(embedding(table_(), batch.target));
+  }
+  Parameter& table_;
+  std::size_t targets = 0;
+};
+
+class SilentHead final : public Head {
+ public:
+  HeadSpec spec(const ModelSpec&) const override { return {.form = BatchForm::one_target, .negatives = 2}; }
+  void build(const BuildContext&, const ModelSpec&) override {}
+  Tensor loss(Model&, const TrainBatch&) override { return {}; }
+  Ranking rank(Model&, const Histories&, const RankRequest&) override { return {}; }
+  std::vector<float> score(Model&, const Histories&, std::span<const std::int64_t>,
+                           std::span<const std::int32_t>) override {
+    return {};
+  }
+};
+
+TEST_F(TrainerTest, ModelsOfTheGraphSeeEveryInteraction) {
+  GraphModel model;
+  SilentHead head;
+  TrainOptions options = quick();
+  Trainer trainer(model, head, data_, options, {}, 3, folder("graph"), "x");
+  for (std::int64_t i = 0; i < trainer.steps_per_epoch(); ++i) trainer.gradient_of_batch(0, i);
+  std::size_t train = 0;
+  for (const Part part : data_.interactions.part) train += part == Part::train;
+  EXPECT_EQ(model.targets, train);
 }
 
 TEST_F(TrainerTest, AccumulatedBatchesMakeOneStep) {

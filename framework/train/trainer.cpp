@@ -29,6 +29,12 @@ BatchOptions batch_options(const ModelSpec& model, const HeadSpec& head, const T
   out.with_labels = head.needs_labels;
   // Heads with labels learn from every labelled interaction.
   if (head.needs_labels && head.form == BatchForm::one_target) out.subsequences = out.empty_histories = true;
+  // Models of the graph learn from every interaction, and read no histories.
+  if (!model.reads_histories && head.form == BatchForm::one_target) {
+    out.subsequences = out.empty_histories = true;
+    out.with_histories = false;
+  }
+  out.negatives = std::max(model.negatives, head.negatives);
   return out;
 }
 
@@ -94,7 +100,8 @@ double Trainer::gradient_of_batch(std::int64_t epoch, std::int64_t index) {
   const TrainingScope training(seed_, static_cast<std::uint64_t>(batch.step));
   Tape tape;
   Tensor loss = head_.loss(model_, batch);
-  if (const Tensor more = model_.auxiliary_loss(batch)) loss = add(loss, more);
+  if (const Tensor more = model_.auxiliary_loss(batch)) loss = loss ? add(loss, more) : more;
+  check(static_cast<bool>(loss), "train: neither the head nor the model gives a loss");
   const double value = loss.item();
   if (!std::isfinite(value))
     throw Error(str("train: the loss is ", value, " at step ", optimizer_.steps() + 1, " (epoch ", epoch + 1,

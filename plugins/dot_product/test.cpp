@@ -1,9 +1,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "framework/data/batches.h"
 #include "framework/nn/pair_testing.h"
+#include "framework/roles/frozen_weights.h"
 #include "tensor/core/testing.h"
+#include "tensor/ops/embedding/embedding.h"
 
 namespace tessera {
 namespace {
@@ -34,7 +38,17 @@ class Lookup final : public Model {
     return spec;
   }
   void build(const BuildContext&, ItemVectorSource*) override { users_ = &add_parameter("users", {4, 8}, normal(0.1)); }
-  std::pair<Tensor, Tensor> propagate(ItemVectorSource* tower) override { return {(*users_)(), tower->all()}; }
+  std::pair<Tensor, Tensor> propagate(ItemVectorSource* tower) override {
+    ++propagated;
+    return {(*users_)(), tower->all()};
+  }
+  std::pair<Tensor, Tensor> propagate_batch(ItemVectorSource* tower, std::span<const std::int32_t> users,
+                                            std::span<const std::int32_t> items) override {
+    asked.assign(items.begin(), items.end());
+    return {gather_rows((*users_)(), users), tower->vectors(items)};
+  }
+  int propagated = 0;
+  std::vector<std::int32_t> asked;
 
  private:
   Parameter* users_ = nullptr;
@@ -117,26 +131,115 @@ TEST(DotProduct, EveryLossLearnsAToyTask) {
   }
 }
 
-TEST(DotProduct, GraphModelsPropagate) {
-  Pair pair(plugins(), random_tokens(10, 2, 4), kModel, kHead + "loss = \"bpr\"\nnegatives = 3");
-  const auto head = plugins().create<Head>(Section::parse("head", kHead + "loss = \"bpr\"\nnegatives = 3"));
+// A model of the graph under a head with the given loss.
+std::shared_ptr<Lookup> put_lookup(Pair& pair, const std::string& loss) {
+  pair.head = plugins().create<Head>(Section::parse("head", kHead + loss));
   auto model = std::make_shared<Lookup>();
-  const BuildContext context{pair.data, *pair.catalog, 1};
-  EXPECT_EQ(head->spec(model->spec()).form, BatchForm::one_target);
-  head->build(context, model->spec());
-  model->build(context, head->item_tower());
-  model->initialize(1, "model.");
-  head->initialize(1, "head.");
   pair.model = model;
-  pair.head = head;
+  const BuildContext context{pair.data, *pair.catalog, 1};
+  pair.head->build(context, model->spec());
+  model->build(context, pair.head->item_tower());
+  model->initialize(1, "model.");
+  pair.head->initialize(1, "head.");
+  return model;
+}
+
+// Each target with some of the other items, 9 for all of them.
+TrainBatch graph_batch(std::int32_t negatives = 3) {
   TrainBatch batch;
   batch.histories.user = {0, 1, 2, 3};
   batch.histories.offset = {0, 0, 0, 0, 0};
   batch.target = {4, 7, 1, 2};
-  pair.train(batch, 200, 0.05);
+  for (const std::int32_t target : batch.target)
+    for (std::int32_t n = 1; n <= negatives; ++n) batch.negative.push_back((target + 3 * n) % 10);
+  return batch;
+}
+
+TEST(DotProduct, GraphModelsPropagate) {
+  const TrainBatch batch = graph_batch(9);
+  for (const char* loss : {"loss = \"bpr\"\nnegatives = 9", "loss = \"bce\"\nnegatives = 9",
+                           "loss = \"bpr\"\nnegatives = 9\nnegative_sampling = \"popularity\"",
+                           "loss = \"sampled_softmax\"\nnegatives = 5", "loss = \"softmax\""}) {
+    Pair pair(plugins(), random_tokens(10, 2, 4), kModel, kHead);
+    const auto model = put_lookup(pair, loss);
+    EXPECT_EQ(pair.form(), BatchForm::one_target);
+    pair.train(batch, 200, 0.05);
+    RankRequest request;
+    request.k = 1;
+    EXPECT_EQ(rank(pair, batch.histories, request).item, batch.target) << loss;
+    // Where only some items are compared, only those are propagated.
+    EXPECT_EQ(model->propagated, std::string(loss) == "loss = \"softmax\"" ? 201 : 1) << loss;
+  }
+}
+
+TEST(DotProduct, GraphModelsGetTheBatchsNegatives) {
+  const TrainBatch batch = graph_batch();
+  Pair pair(plugins(), random_tokens(10, 2, 4), kModel, kHead);
+  const auto model = put_lookup(pair, "loss = \"bpr\"\nnegatives = 2");
+  EXPECT_EQ(pair.head->spec(model->spec()).negatives, 2);
+  const double loss = pair.loss_of(batch);
+  EXPECT_EQ(model->asked, (std::vector<std::int32_t>{4, 7, 1, 2, 7, 0, 0, 3, 4, 7, 5, 8}));  // two of three a target
+  const Tensor users = model->parameters()[0].second->value, items = pair.head->item_tower()->all();
+  double expected = 0.0;
+  for (std::size_t i = 0; i < 4; ++i)
+    for (std::size_t n = 0; n < 2; ++n) {
+      double difference = 0.0;
+      for (std::size_t d = 0; d < 8; ++d)
+        difference += users.values<float>()[8 * i + d] *
+                      (items.values<float>()[8 * static_cast<std::size_t>(batch.target[i]) + d] -
+                       items.values<float>()[8 * static_cast<std::size_t>(batch.negative[3 * i + n]) + d]);
+      expected += std::log1p(std::exp(-difference)) / 8.0;
+    }
+  EXPECT_NEAR(loss, expected, 1e-6);
+  put_lookup(pair, "loss = \"bpr\"\nnegatives = 4");
+  EXPECT_EQ(message_of([&] { pair.loss_of(batch); }),
+            "dot_product: the batch has 3 negatives a target, expected 4 or more");
+}
+
+TEST(DotProduct, HistoriesGetUnseenNegativesWhereAskedFor) {
+  Pair pair(plugins(), random_tokens(12, 1, 12), kModel,
+            kHead + "loss = \"bce\"\nnegatives = 2\nnegative_sampling = \"unseen\"");
+  EXPECT_EQ(pair.head->spec(pair.model->spec()).negatives, 2);
+  Pair other(plugins(), random_tokens(12, 1, 12), kModel, kHead + "loss = \"bce\"\nnegatives = 2");
+  EXPECT_EQ(other.head->spec(other.model->spec()).negatives, 0);
+  TrainBatch batch = batch_of(histories_of_lengths({4, 3}, 12), pair.form());
+  for (std::size_t i = 0; i < 2 * batch.target.size(); ++i) batch.negative.push_back(static_cast<std::int32_t>(i % 5));
+  const double loss = pair.loss_of(batch);
+  batch.negative[0] = 11;
+  EXPECT_NE(pair.loss_of(batch), loss);
+}
+
+TEST(DotProduct, TheGraphIsPropagatedOnceWhileWeightsAreFrozen) {
+  Pair pair(plugins(), random_tokens(10, 2, 4), kModel, kHead);
+  const auto model = put_lookup(pair, "loss = \"bpr\"");
+  const Histories histories = graph_batch().histories;
   RankRequest request;
-  request.k = 1;
-  EXPECT_EQ(rank(pair, batch.histories, request).item, batch.target);
+  request.k = 10;
+  const Ranking before = rank(pair, histories, request);
+  model->propagated = 0;
+  {
+    const FrozenWeights frozen;
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(rank(pair, histories, request).score, before.score);
+    EXPECT_EQ(model->propagated, 1);
+  }
+  pair.train(graph_batch(), 5, 0.1);
+  const FrozenWeights frozen;
+  EXPECT_NE(rank(pair, histories, request).score, before.score);
+  EXPECT_EQ(model->propagated, 2);
+}
+
+TEST(DotProduct, WhatGraphModelsCannotDoIsSaid) {
+  Pair pair(plugins(), random_tokens(10, 2, 4), kModel, kHead);
+  EXPECT_NE(message_of([&] {
+              put_lookup(pair, "loss = \"none\"");
+            }).find("loss = \"none\" leaves training to the model, but this model has no loss of its own"),
+            std::string::npos);
+  put_lookup(pair, "loss = \"bpr\"");
+  RankRequest request;
+  EXPECT_NE(message_of([&] {
+              rank(pair, histories_of({{1, 2}}), request);
+            }).find("answers for users of the data, not for a history of somebody unknown"),
+            std::string::npos);
 }
 
 TEST(DotProduct, RepeatIsLearntAndCountsInEveryAnswer) {
@@ -201,6 +304,11 @@ TEST(DotProduct, OptionsThatDoNotFitTheLossAreNamed) {
   EXPECT_NE(made("negatives = 4").find("negatives has no meaning with loss = \"softmax\""), std::string::npos)
       << made("negatives = 4");
   EXPECT_NE(made("loss = \"bce\"\nrepeat = true").find("repeat is learnt by loss = \"softmax\" alone"),
+            std::string::npos);
+  EXPECT_NE(made("loss = \"none\"\nnegatives = 4").find("loss = \"none\", which draws no negatives"),
+            std::string::npos);
+  EXPECT_NE(made("loss = \"sampled_softmax\"\nnegative_sampling = \"unseen\"")
+                .find("draws negatives for each target, but loss = \"sampled_softmax\" shares them"),
             std::string::npos);
   EXPECT_NE(made("loss = \"bpr\"\nlabel_smoothing = 0.1").find("label_smoothing belongs to the softmax losses"),
             std::string::npos);

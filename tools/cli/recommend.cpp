@@ -6,6 +6,7 @@
 #include "framework/catalog/filters.h"
 #include "framework/checkpoint/atomic_file.h"
 #include "framework/checkpoint/json.h"
+#include "framework/roles/frozen_weights.h"
 #include "framework/serve/memory_update.h"
 #include "tools/cli/arguments.h"
 #include "tools/cli/candidates.h"
@@ -174,6 +175,7 @@ int run_recommend(const std::vector<std::string>& words) {
   if (k < 1) throw UsageError(str("tessera recommend: --k is ", k, ", expected 1 or more"));
   Session session(arguments.texts("plugin-dir"), true);
   auto pipeline = session.open_run(folder, arguments.texts("set"), arguments.has("skip-bad"));
+  const FrozenWeights frozen;
   const bool remembers = arguments.has("memory");
   if (arguments.has("candidates")) {
     for (const char* other : {"user", "history", "users", "allow", "seen", "explain"})
