@@ -165,8 +165,9 @@ struct Batches::Impl {
 
   void add_samples(std::int64_t user) {
     if (each_item()) return add_windows(user);
-    const std::int64_t n = train.length(user), first = options.empty_histories && !every_position() ? 0 : 1;
-    if (n <= first) return;
+    const bool any_first = !every_position() && options.empty_histories;
+    const std::int64_t n = train.length(user), first = any_first || options.subset > 0 ? 0 : 1;
+    if (n <= (any_first || options.subset_keeps_target ? 0 : 1)) return;
     const bool all_positions = !every_position() && options.subsequences;
     for (std::int64_t target = all_positions ? first : n - 1; target < n; ++target) {
       sample_user.push_back(user);
@@ -179,6 +180,7 @@ struct Batches::Impl {
   std::pair<std::int64_t, std::int64_t> history(std::int64_t sample, std::int64_t epoch) const {
     if (each_item()) return {sample_begin[at(sample)], sample_end[at(sample)]};
     const std::int64_t user = sample_user[at(sample)], begin = train.offset[at(user)], end = sample_end[at(sample)];
+    if (options.subset > 0) return {end, end + std::min(options.subset, train.length(user) - 1)};  // its length alone
     if (!every_position() || !options.subsequences) return {end - kept_items(end - begin), end};
     const auto word = philox(seed, stream_of("batches/crop") + static_cast<std::uint64_t>(epoch),
                              static_cast<std::uint64_t>(user))[0];
@@ -230,8 +232,28 @@ struct Batches::Impl {
     close_row(batch.histories, sample_user[at(sample)]);
   }
 
+  // A set of the user's training items, in their order, and the target.
+  void add_subset(TrainBatch& batch, std::int64_t sample, std::int64_t epoch_number) const {
+    const std::int64_t user = sample_user[at(sample)], target = sample_end[at(sample)];
+    std::vector<std::int64_t> set;
+    for (std::int64_t i = train.offset[at(user)]; i < train.offset[at(user + 1)]; ++i)
+      if (i != target || options.subset_keeps_target) set.push_back(i);
+    if (static_cast<std::int64_t>(set.size()) > options.subset) {
+      Random random(seed ^ philox(seed, stream_of("batches/subset"), static_cast<std::uint64_t>(sample))[0],
+                    stream_of("batches/subset") + static_cast<std::uint64_t>(epoch_number));
+      for (std::int64_t i = 0; i < options.subset; ++i)
+        std::swap(set[at(i)], set[at(i + random.below(static_cast<std::int64_t>(set.size()) - i))]);
+      set.resize(at(options.subset));
+      std::sort(set.begin(), set.end());
+    }
+    for (const std::int64_t i : set) append(batch.histories, all, train.rows[at(i)]);
+    add_target(batch, train.rows[at(target)]);
+    close_row(batch.histories, user);
+  }
+
   void add_sample(TrainBatch& batch, std::int64_t sample, std::int64_t epoch_number) const {
     if (each_item()) return add_window(batch, sample);
+    if (options.subset > 0) return add_subset(batch, sample, epoch_number);
     const auto [begin, end] = history(sample, epoch_number);
     for (std::int64_t i = options.with_histories ? begin : end; i < end; ++i) {
       append(batch.histories, all, train.rows[at(i)]);
@@ -261,6 +283,8 @@ Batches::Batches(const Dataset& data, BatchOptions options, std::uint64_t seed) 
   check(options.negatives >= 0, "batches: negatives is ", options.negatives, ", expected 0 or more");
   check(options.with_histories || options.form == BatchForm::one_target,
         "batches: histories can be left out of batches of one target alone");
+  check(options.subset == 0 || (options.form == BatchForm::one_target && options.with_histories),
+        "batches: subsets are histories of one target");
   if (options.with_labels) check_clicks(data);
   if (options.form == BatchForm::each_item && options.subsequences)
     throw ConfigError(

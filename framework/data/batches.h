@@ -24,6 +24,9 @@ struct BatchOptions {
   bool with_labels = false;    // fill TrainBatch::label from the interactions' labels; throws where they are not 0 or 1
   bool with_histories = true;  // one_target: false leaves the rows of the histories empty but for their users, for
                                // models that read the graph: a batch then costs as much as its targets
+  std::int64_t subset = 0;  // one_target: histories are sets: so many of the user's other training items, of before and
+                            // after the target alike, drawn anew each epoch; 0: what came before
+  bool subset_keeps_target = false;  // the target may be among them
   int negatives = 0;  // n of TrainBatch::negative: alike among the items with a training interaction, drawn again while
                       // the user has the item in training; any of them for a user who has them all
 };

@@ -133,6 +133,47 @@ TEST(Batches, OneTargetIsTheLastItemOrEveryItem) {
   EXPECT_EQ(static_cast<std::int64_t>(seen.size()), train);
 }
 
+TEST(Batches, SubsetsAreDrawnFromBothSidesOfTheTargetAnewEachEpoch) {
+  const Dataset data = leave_one_out();
+  BatchOptions options;
+  options.form = BatchForm::one_target;
+  options.subsequences = true;
+  options.subset = 5;
+  options.batch_size = 16;
+  const Batches batches(data, options, 3);
+  std::map<std::int32_t, std::set<std::vector<std::int32_t>>> drawn;  // sets by target
+  bool before = false, after = false;
+  for (std::int64_t epoch = 0; epoch < 3; ++epoch)
+    for (std::int64_t index = 0; index < batches.per_epoch(); ++index) {
+      const TrainBatch batch = batches.batch(epoch, index);
+      for (std::size_t b = 0; b < batch.target.size(); ++b) {
+        const std::int32_t target = batch.target[b], user = batch.histories.user[b], trained = 1 + user % 20;
+        const std::vector<std::int32_t> set(batch.histories.item.begin() + batch.histories.offset[b],
+                                            batch.histories.item.begin() + batch.histories.offset[b + 1]);
+        EXPECT_EQ(static_cast<int>(set.size()), std::min(5, trained - 1));
+        EXPECT_EQ(std::set<std::int32_t>(set.begin(), set.end()).size(), set.size());
+        for (const std::int32_t item : set) {
+          EXPECT_TRUE(item != target && item >= 100 * user && item < 100 * user + trained);
+          before = before || item < target;
+          after = after || item > target;
+        }
+        drawn[target].insert(set);
+      }
+    }
+  EXPECT_TRUE(before && after);
+  std::int64_t targets = 0;
+  for (std::int32_t user = 0; user < 57; ++user) targets += user % 20 == 0 ? 0 : 1 + user % 20;
+  EXPECT_EQ(static_cast<std::int64_t>(drawn.size()), targets);  // users with one training item give none
+  EXPECT_EQ(drawn[100 * 19 + 3].size(), 3u);
+  options.subset_keeps_target = true;
+  bool kept = false;
+  const TrainBatch batch = Batches(data, options, 3).batch(0, 0);
+  for (std::size_t b = 0; b < batch.target.size(); ++b)
+    for (auto i = batch.histories.offset[b]; i < batch.histories.offset[b + 1]; ++i)
+      kept = kept || batch.histories.item[static_cast<std::size_t>(i)] == batch.target[b];
+  EXPECT_TRUE(kept);
+}
+
 TEST(Batches, CropsBeginAnywhereAndCoverLongSequences) {
   const Dataset data = leave_one_out();
   const Batches batches(data, {.batch_size = 100, .max_items = 3, .subsequences = true}, 7);

@@ -33,8 +33,11 @@ struct ModelSpec {
   bool wants_item_vectors = false;  // needs the head's item tower
   bool own_loss = false;            // auxiliary_loss() is all it needs: a head may add nothing (loss = "none")
   std::int64_t max_items = 0;       // longest history it reads (the newest are kept); 0: any
-  int negatives = 0;                // a target, in TrainBatch::negative; the head may ask for more
-  int tower_width = 0;              // of the vectors it wants from the head's tower; 0: width
+  std::int64_t subset = 0;  // not causal: it reads sets and trains on so many of a user's other items, of before
+                            // and after the target alike, drawn anew each epoch; 0: on what came before
+  bool subset_keeps_target = false;  // the target may be among them
+  int negatives = 0;                 // a target, in TrainBatch::negative; the head may ask for more
+  int tower_width = 0;               // of the vectors it wants from the head's tower; 0: width
 };
 
 // What a model remembers of B users. States and summary are public; the cache is the model's own (keys and values).

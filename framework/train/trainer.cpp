@@ -34,6 +34,11 @@ BatchOptions batch_options(const ModelSpec& model, const HeadSpec& head, const T
     out.subsequences = out.empty_histories = true;
     out.with_histories = false;
   }
+  if (model.subset > 0) {
+    out.subset = model.subset;
+    out.subset_keeps_target = model.subset_keeps_target;
+    out.subsequences = true;
+  }
   out.negatives = std::max(model.negatives, head.negatives);
   return out;
 }

@@ -1,0 +1,181 @@
+// MMGRec's encoder: the items of a user as a set, related to each other and to the user (README.md).
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "framework/nn/embedding.h"
+#include "framework/plugin/plugin.h"
+#include "framework/roles/model.h"
+#include "plugins/relation_transformer/relation_block.h"
+#include "tensor/ops/dropout/dropout.h"
+#include "tensor/ops/elementwise/elementwise.h"
+#include "tensor/ops/embedding/embedding.h"
+#include "tensor/ops/reduce/reduce.h"
+
+namespace tessera {
+namespace {
+
+struct Options {
+  int width = 64, layers = 2, heads = 4, head_width = 64, ffn = 64;
+  std::string items = "auto", positions = "relation", activation = "relu", norm = "layer";
+  bool user_scalars = true, subset_keeps_target = false;
+  int subset = 32, max_items = 0;
+  double dropout = 0.2, deviation = 0.02;
+
+  template <class V>
+  void describe(V& v) {
+    v("width", width, "width of the states", 1, 8192);
+    v("layers", layers, "blocks", 1, 128);
+    v("heads", heads, "attention heads", 1, 256);
+    v("head_width", head_width, "width of a head", 1, 1024);
+    v("ffn", ffn, "hidden width of the feed-forward part", 1, 65536);
+    v("items", items,
+      "what an item is read as: the tokenizer's frozen vectors, the sum of learnt vectors of its codes, or auto: "
+      "vectors "
+      "where the tokenizer has them",
+      {"auto", "vectors", "codes"});
+    v("positions", positions,
+      "relation: no order, a second learnt term relates items to each other; sinusoidal: order of the data; none",
+      {"relation", "sinusoidal", "none"});
+    v("user_scalars", user_scalars,
+      "relation: its three parts are scaled by numbers made of the user's vector (the tokenizer's; else the mean of "
+      "the "
+      "user's items)");
+    v("activation", activation, "of the feed-forward part", {"relu", "gelu", "silu"});
+    v("norm", norm, "layer norm or RMS norm, after each part", {"layer", "rms"});
+    v("subset", subset, "training reads so many of the user's other items, drawn anew each epoch", 1, 100000);
+    v("subset_keeps_target", subset_keeps_target,
+      "the target may be among the items that are read (as in the published program, where it leaks)");
+    v("max_items", max_items, "newest items read when it answers; 0: all", 0, 100000);
+    v("dropout", dropout, "drop probability on the input and on each residual branch", 0.0, 0.95);
+    v("deviation", deviation, "codes: standard deviation of their first vectors", 0.0, 10.0);
+  }
+};
+
+// Sinusoidal positions (Vaswani et al. 2017): place i of each row, in `width` columns.
+Tensor sinusoids(std::span<const std::int64_t> offset, int width) {
+  Tensor out({offset.back(), width});
+  for (std::size_t b = 0; b + 1 < offset.size(); ++b)
+    for (std::int64_t i = offset[b]; i < offset[b + 1]; ++i)
+      for (int d = 0; d < width; ++d) {
+        const double angle =
+            static_cast<double>(i - offset[b]) / std::pow(10000.0, (d - d % 2) / static_cast<double>(width));
+        out.data<float>()[i * width + d] = static_cast<float>(d % 2 == 0 ? std::sin(angle) : std::cos(angle));
+      }
+  return out;
+}
+
+class RelationTransformer final : public Model {
+ public:
+  RelationTransformer(const Options& options, const Section& section) : options_(options), section_(section) {
+    if (options.positions != "relation" && section.has("user_scalars"))
+      section.fail("user_scalars", str("user_scalars belongs to positions = \"relation\", but positions = \"",
+                                       options.positions, "\"; remove one of them"));
+  }
+
+  ModelSpec spec() const override {
+    ModelSpec spec;
+    spec.width = options_.width;
+    spec.max_items = options_.max_items;
+    spec.subset = options_.subset;
+    spec.subset_keeps_target = options_.subset_keeps_target;
+    return spec;
+  }
+
+  void build(const BuildContext& context, ItemVectorSource*) override {
+    catalog_ = &context.catalog;
+    const bool frozen = options_.items == "vectors" || (options_.items == "auto" && catalog_->item_vectors());
+    if (frozen && !catalog_->item_vectors())
+      section_.fail(
+          "items",
+          "items = \"vectors\" reads the tokenizer's item vectors, but this tokenizer learnt none; take items = "
+          "\"codes\", or a tokenizer that does (graph_rq_vae)");
+    int read = options_.width;  // of what an item is read as
+    if (frozen) {
+      vectors_ = catalog_->item_vectors();
+      read = static_cast<int>(vectors_.columns());
+      if (read != options_.width) {
+        input_ = std::make_unique<Linear>(read, options_.width, false);
+        add_module("input", *input_);
+      }
+    } else {
+      codes_ = std::make_unique<Embedding>(catalog_->tokens(), options_.width, normal(options_.deviation));
+      add_module("codes", *codes_);
+    }
+    users_ = frozen ? catalog_->user_vectors() : Tensor();
+    if (users_ && users_.columns() != read) users_ = Tensor();
+    RelationOptions block;
+    block.width = options_.width;
+    block.heads = options_.heads;
+    block.head_width = options_.head_width;
+    block.ffn = options_.ffn;
+    block.relation = options_.positions == "relation";
+    block.user_width = options_.user_scalars ? read : 0;
+    block.activation = parse_activation(options_.activation);
+    block.norm = parse_norm(options_.norm);
+    block.dropout = options_.dropout;
+    for (int l = 0; l < options_.layers; ++l) {
+      blocks_.push_back(std::make_unique<RelationBlock>(block));
+      add_module("blocks." + std::to_string(l), *blocks_.back());
+    }
+  }
+
+  Memory encode(const Histories& histories) override {
+    const DType type = parameters().front().second->value.dtype();
+    Memory memory;
+    memory.offset = histories.offset;
+    std::vector<std::int32_t> row;  // of each item
+    for (std::int64_t b = 0; b < histories.rows(); ++b)
+      row.insert(row.end(),
+                 static_cast<std::size_t>(memory.offset[static_cast<std::size_t>(b) + 1] -
+                                          memory.offset[static_cast<std::size_t>(b)]),
+                 static_cast<std::int32_t>(b));
+    const Tensor read = vectors_ ? gather_rows(vectors_, histories.item).to(type)
+                                 : codes_->sum(catalog_->tokens_of(histories.item), catalog_->levels());
+    const Tensor users = options_.user_scalars ? users_of(histories, read) : Tensor();
+    Tensor x = input_ ? (*input_)(read) : read;
+    if (options_.positions == "sinusoidal") x = add(x, sinusoids(histories.offset, options_.width).to(type));
+    x = dropout(x, options_.dropout);
+    for (auto& block : blocks_) x = (*block)(x, histories.offset, users, row);
+    memory.states = x;
+    memory.summary = segment_mean(x, histories.offset);
+    return memory;
+  }
+
+ private:
+  // The tokenizer's vector of each user; for somebody unknown, or where it has none, the mean of the user's items.
+  Tensor users_of(const Histories& histories, const Tensor& read) const {
+    const Tensor mean = segment_mean(read, histories.offset);
+    if (!users_) return mean;
+    Tensor users = mean.detach().clone();
+    for (std::int64_t b = 0; b < histories.rows(); ++b) {
+      const std::int32_t user = histories.user.empty() ? -1 : histories.user[static_cast<std::size_t>(b)];
+      if (user >= 0) users.row_range(b, b + 1).copy_from(users_.row_range(user, user + 1).to(users.dtype()));
+    }
+    return users;
+  }
+
+  Options options_;
+  Section section_;
+  const Catalog* catalog_ = nullptr;
+  Tensor vectors_, users_;  // the tokenizer's, (I, Di) and (U, Di), or empty
+  std::unique_ptr<Embedding> codes_;
+  std::unique_ptr<Linear> input_;
+  std::vector<std::unique_ptr<RelationBlock>> blocks_;
+};
+
+std::unique_ptr<Model> make(const Options& options, const Section& section) {
+  return std::make_unique<RelationTransformer>(options, section);
+}
+
+void register_components(Registry& registry) {
+  registry.add<Model, Options>("relation_transformer",
+                               "a user's items as a set, related to each other and to the user (MMGRec)", make);
+}
+
+}  // namespace
+}  // namespace tessera
+
+TESSERA_PLUGIN("0.1.0", "Relation-aware Transformer over a user's set of items (MMGRec)", tessera::register_components);
