@@ -95,6 +95,7 @@ static_assert(static_cast<int>(Unary::none) == static_cast<int>(Activation::none
               static_cast<int>(Unary::gelu) == static_cast<int>(Activation::gelu) &&
               static_cast<int>(Unary::silu) == static_cast<int>(Activation::silu) &&
               static_cast<int>(Unary::sigmoid) == static_cast<int>(Activation::sigmoid) &&
-              static_cast<int>(Unary::tanh) == static_cast<int>(Activation::tanh));
+              static_cast<int>(Unary::tanh) == static_cast<int>(Activation::tanh) &&
+              static_cast<int>(Unary::leaky_relu) == static_cast<int>(Activation::leaky_relu));
 
 }  // namespace tessera

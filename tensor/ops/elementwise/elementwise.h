@@ -20,7 +20,7 @@ TESSERA_API Tensor log(const Tensor& x);  // natural; the caller keeps x > 0
 TESSERA_API Tensor square(const Tensor& x);
 
 // For kernels. The first values are those of Activation; formulas and slopes stand in functions.h.
-enum class Unary { none, relu, gelu, silu, sigmoid, tanh, softplus, exp, log, square };
+enum class Unary { none, relu, gelu, silu, sigmoid, tanh, leaky_relu, softplus, exp, log, square };
 enum class Binary { add, subtract, multiply };
 
 namespace cpu {

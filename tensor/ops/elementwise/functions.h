@@ -64,6 +64,7 @@ TESSERA_HOST_DEVICE inline T value(T x) {
   else if constexpr (F == Unary::silu) return x * sigmoid_of(x);
   else if constexpr (F == Unary::sigmoid) return sigmoid_of(x);
   else if constexpr (F == Unary::tanh) return tanh_of(x);
+  else if constexpr (F == Unary::leaky_relu) return x > T(0) ? x : T(0.01) * x;
   else if constexpr (F == Unary::softplus) return (x > T(0) ? x : T(0)) + std::log1p(exp_of(-std::fabs(x)));
   else if constexpr (F == Unary::exp) return exp_of(x);
   else if constexpr (F == Unary::log) return std::log(x);
@@ -88,6 +89,8 @@ TESSERA_HOST_DEVICE inline T slope(T x) {
   } else if constexpr (F == Unary::tanh) {
     const T t = tanh_of(x);
     return T(1) - t * t;
+  } else if constexpr (F == Unary::leaky_relu) {
+    return x > T(0) ? T(1) : T(0.01);
   } else if constexpr (F == Unary::softplus) {
     return sigmoid_of(x);
   } else if constexpr (F == Unary::exp) {
@@ -111,6 +114,7 @@ void with_unary(Unary f, G&& g) {
     case Unary::silu: return g(std::integral_constant<Unary, Unary::silu>{});
     case Unary::sigmoid: return g(std::integral_constant<Unary, Unary::sigmoid>{});
     case Unary::tanh: return g(std::integral_constant<Unary, Unary::tanh>{});
+    case Unary::leaky_relu: return g(std::integral_constant<Unary, Unary::leaky_relu>{});
     case Unary::softplus: return g(std::integral_constant<Unary, Unary::softplus>{});
     case Unary::exp: return g(std::integral_constant<Unary, Unary::exp>{});
     case Unary::log: return g(std::integral_constant<Unary, Unary::log>{});

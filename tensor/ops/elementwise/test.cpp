@@ -48,6 +48,7 @@ TEST(Elementwise, UnaryGoldenValues) {  // closed forms at -2 and 0.5
     EXPECT_NEAR(y.values<double>()[1], second, 1e-15);
   };
   expect(activate(x, Activation::relu), 0, 0.5);
+  expect(activate(x, Activation::leaky_relu), -0.02, 0.5);
   expect(activate(x, Activation::gelu), -0.04550026389635842, 0.34573123063700656);
   expect(activate(x, Activation::silu), -0.2384058440442351, 0.3112296656009273);
   expect(activate(x, Activation::sigmoid), 0.11920292202211755, 0.6224593312018546);
@@ -74,7 +75,8 @@ TEST(Elementwise, NoActivationIsTheSameHandle) {
 
 TEST(Elementwise, SingleAndDoubleAgree) {
   const Tensor x = random_f64({37, 19}, 5), narrow = x.to(DType::f32);
-  for (const auto f : {Activation::relu, Activation::gelu, Activation::silu, Activation::sigmoid, Activation::tanh}) {
+  for (const auto f : {Activation::relu, Activation::gelu, Activation::silu, Activation::sigmoid, Activation::tanh,
+                       Activation::leaky_relu}) {
     const Tensor y = activate(x, f), z = activate(narrow, f);
     for (std::int64_t i = 0; i < x.numel(); ++i) EXPECT_NEAR(z.data<float>()[i], y.data<double>()[i], 1e-6);
   }
@@ -100,7 +102,7 @@ TEST(ElementwiseGrad, Binary) {
 TEST(ElementwiseGrad, Unary) {
   for (const Shape& shape : {Shape{4, 7}, Shape{1, 1}, Shape{13}}) {
     for (const auto f : {Activation::none, Activation::relu, Activation::gelu, Activation::silu, Activation::sigmoid,
-                         Activation::tanh})
+                         Activation::tanh, Activation::leaky_relu})
       EXPECT_LT(gradcheck([f](const auto& x) { return scale(activate(x[0], f), 1.5); }, {away_from_zero(shape, 1)}),
                 1e-8);
     EXPECT_LT(gradcheck([](const auto& x) { return softplus(x[0]); }, {random_f64(shape, 2)}), 1e-8);

@@ -29,6 +29,16 @@ struct Relu {
     return x > T(0) ? T(1) : T(0);
   }
 };
+struct LeakyRelu {
+  template <class T>
+  [[gnu::always_inline]] static T value(T x) {
+    return x > T(0) ? x : T(0.01) * x;
+  }
+  template <class T>
+  [[gnu::always_inline]] static T slope(T x) {
+    return x > T(0) ? T(1) : T(0.01);
+  }
+};
 struct Gelu {
   template <class T>
   [[gnu::always_inline]] static T value(T x) {
@@ -84,6 +94,7 @@ void with_activation(Activation activation, F&& f) {
     case Activation::silu: f(Silu{}); return;
     case Activation::sigmoid: f(Sigmoid{}); return;
     case Activation::tanh: f(Tanh{}); return;
+    case Activation::leaky_relu: f(LeakyRelu{}); return;
   }
 }
 

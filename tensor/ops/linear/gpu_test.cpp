@@ -10,7 +10,7 @@ TEST(LinearGpu, EqualsTheCpu) {
   for (const Shape& shape : {Shape{67, 13}, Shape{1, 13}, Shape{3, 5, 13}}) {
     const std::vector<Tensor> inputs = {random_f64(shape, 1), random_f64({13, 29}, 2, 0.3), random_f64({29}, 3)};
     for (const auto f : {Activation::none, Activation::relu, Activation::gelu, Activation::silu, Activation::sigmoid,
-                         Activation::tanh}) {
+                         Activation::tanh, Activation::leaky_relu}) {
       EXPECT_LT(gpucheck([f](const auto& x) { return linear(x[0], x[1], x[2], f); }, inputs), 1e-5);
       EXPECT_LT(gpucheck([f](const auto& x) { return linear(x[0], x[1], {}, f); }, {inputs[0], inputs[1]}), 1e-5);
     }

@@ -38,7 +38,8 @@ Activation parse_activation(const std::string& name) {
   if (name == "silu") return Activation::silu;
   if (name == "sigmoid") return Activation::sigmoid;
   if (name == "tanh") return Activation::tanh;
-  throw Error(str("activation: \"", name, "\", expected none, relu, gelu, silu, sigmoid or tanh"));
+  if (name == "leaky_relu") return Activation::leaky_relu;
+  throw Error(str("activation: \"", name, "\", expected none, relu, gelu, silu, sigmoid, tanh or leaky_relu"));
 }
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation) {

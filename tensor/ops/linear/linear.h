@@ -8,8 +8,8 @@
 
 namespace tessera {
 
-enum class Activation { none, relu, gelu, silu, sigmoid, tanh };
-// gelu(x) = x/2 (1 + erf(x/sqrt 2)), exact. silu(x) = x sigmoid(x).
+enum class Activation { none, relu, gelu, silu, sigmoid, tanh, leaky_relu };
+// gelu(x) = x/2 (1 + erf(x/sqrt 2)), exact. silu(x) = x sigmoid(x). leaky_relu(x) = x, 0.01 x below 0.
 TESSERA_API Activation parse_activation(const std::string& name);  // throws Error with the known names
 
 // y = activation(x w + b), fused: bias and activation are applied to a tile of the product while it is in the cache.

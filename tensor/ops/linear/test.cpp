@@ -13,8 +13,8 @@
 namespace tessera {
 namespace {
 
-constexpr Activation kAll[] = {Activation::none, Activation::relu,    Activation::gelu,
-                               Activation::silu, Activation::sigmoid, Activation::tanh};
+constexpr Activation kAll[] = {Activation::none,    Activation::relu, Activation::gelu,      Activation::silu,
+                               Activation::sigmoid, Activation::tanh, Activation::leaky_relu};
 
 double apply(Activation activation, double x) {
   switch (activation) {
@@ -24,6 +24,7 @@ double apply(Activation activation, double x) {
     case Activation::silu: return x / (1.0 + std::exp(-x));
     case Activation::sigmoid: return 1.0 / (1.0 + std::exp(-x));
     case Activation::tanh: return std::tanh(x);
+    case Activation::leaky_relu: return x > 0.0 ? x : 0.01 * x;
   }
   return 0.0;
 }
@@ -86,7 +87,8 @@ TEST(Linear, EqualsComposed) {
       const Result expected = composed(x, w, b, activation, dy);
       const Result found = run(x, w, b, activation, dy);
       EXPECT_LT(worst(found.y, expected.y), 1e-12);
-      if (activation == Activation::relu) continue;  // differences across the kink
+      if (activation == Activation::relu || activation == Activation::leaky_relu)
+        continue;  // differences across the kink
       EXPECT_LT(worst(found.dx, expected.dx), 1e-7);
       EXPECT_LT(worst(found.dw, expected.dw), 1e-7);
       EXPECT_LT(worst(found.db, expected.db), 1e-7);
@@ -157,11 +159,12 @@ TEST(Linear, SaysWhatDoesNotFit) {
   EXPECT_THROW(linear(Tensor({2, 2}), Tensor({2, 3}), Tensor({2})), Error);
   EXPECT_THROW(linear(Tensor({2, 2}), Tensor({2, 3}, DType::f64)), Error);
   EXPECT_EQ(parse_activation("gelu"), Activation::gelu);
+  EXPECT_EQ(parse_activation("leaky_relu"), Activation::leaky_relu);
   try {
     parse_activation("swish");
     FAIL();
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "activation: \"swish\", expected none, relu, gelu, silu, sigmoid or tanh");
+    EXPECT_STREQ(error.what(), "activation: \"swish\", expected none, relu, gelu, silu, sigmoid, tanh or leaky_relu");
   }
 }
 
