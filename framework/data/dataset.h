@@ -62,6 +62,7 @@ struct Dataset {
   bool split_given = false;                      // the source brought its own parts (MMRec's x_label)
   std::map<std::string, ItemFeatures> features;  // by modality; filled by featurizers
   std::map<std::string, std::string> files;      // [data.files]: modality -> path, for featurizers that read files
+  std::vector<std::uint8_t> cold_items;  // (I) 1: split.cold_items took its training interactions away; or empty
   std::optional<double> oracle_recall_at_10;     // where the source knows the truth (synthetic)
 
   std::int64_t users() const { return interactions.users(); }

@@ -318,7 +318,7 @@ TEST(Split, RatioIsPerUserAndRepeatable) {
 TEST(Split, SaysWhatDoesNotFit) {
   Dataset data = world(3);
   EXPECT_EQ(message([&] { split(data, {.method = "given"}, 1); }),
-            "split: method 'given', but 'world' came without a split of its own; use leave_one_out, time or ratio");
+            "split: method 'given', but 'world' came without a split of its own; use leave_one_out, time, ratio or mmrec");
   EXPECT_NE(message([&] {
               split(data, {.method = "time", .valid = 0.5, .test = 0.5}, 1);
             }).find("valid 0.5 and test 0.5 leave nothing to train on"),

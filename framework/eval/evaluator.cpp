@@ -7,15 +7,27 @@
 #include <numeric>
 #include <span>
 
+#include "framework/eval/slices.h"
 #include "framework/roles/frozen_weights.h"
 
 namespace tessera {
 namespace {
 
 // The user's own items, as the exclusion lists of a request.
-void exclude_history(const Histories& histories, RankRequest& request) {
-  request.excluded_offset = histories.offset;
-  request.excluded = histories.item;
+void exclude_own(const Histories& histories, const Dataset& data, bool training_alone, RankRequest& request) {
+  if (!training_alone) {
+    request.excluded_offset = histories.offset;
+    request.excluded = histories.item;
+    return;
+  }
+  const Interactions& all = data.interactions;
+  request.excluded_offset = {0};
+  for (const std::int32_t user : histories.user) {
+    for (std::int64_t i = all.begin(user); i < all.end(user); ++i)
+      if (all.part[static_cast<std::size_t>(i)] == Part::train)
+        request.excluded.push_back(all.item[static_cast<std::size_t>(i)]);
+    request.excluded_offset.push_back(static_cast<std::int64_t>(request.excluded.size()));
+  }
 }
 
 const char* part_name(Part part) { return part == Part::valid ? "validation" : "test"; }
@@ -136,25 +148,70 @@ void add_click_metrics(const Impressions& impressions, const std::string& prefix
   out.per_user[prefix + "LogLoss"] = std::move(users.log_loss);
 }
 
-Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, const EvaluateOptions& options,
-                          const Questions& asked, const ListSink& lists) {
-  Evaluation out;
-  out.protocol = str("full ranking of ", data.item_count(), " items for ", asked.histories.rows(), " users with ",
-                     part_name(part), " items; ties to the smaller item number");
-  out.user = asked.histories.user;
-  check(!options.cutoffs.empty(), "evaluate: no cutoffs");
-  const auto deepest = *std::max_element(options.cutoffs.begin(), options.cutoffs.end());
-  for (const bool excluded : {false, true}) {
-    if ((excluded && options.seen == "include") || (!excluded && options.seen == "exclude")) continue;
+struct Lists {
+  const Ranker& ranker;
+  const Dataset& data;
+  const EvaluateOptions& options;
+
+  // Lists of all rows. allowed: items to rank, or empty: all.
+  Ranking rank(const Questions& asked, bool excluded, const std::vector<std::uint8_t>& allowed) const {
     Ranking all;
+    const auto deepest = *std::max_element(options.cutoffs.begin(), options.cutoffs.end());
     for (std::int64_t begin = 0; begin < asked.histories.rows(); begin += options.batch_size) {
       const Questions block =
           slice(asked, begin, std::min<std::int64_t>(begin + options.batch_size, asked.histories.rows()));
       RankRequest request;
       request.k = static_cast<int>(std::min<std::int64_t>(deepest, data.item_count()));
-      if (excluded) exclude_history(block.histories, request);
+      request.allowed = allowed;
+      if (excluded) exclude_own(block.histories, data, options.own_items == "training", request);
       append_rows(all, ranker(block.histories, request));
     }
+    return all;
+  }
+
+  // Strict cold items among all items, and among themselves.
+  void add_cold(const Ranking& ranking, const Questions& asked, bool excluded, const std::string& prefix,
+                Evaluation& out) const {
+    const ItemSlice cold{"cold", data.cold_items};
+    std::vector<std::int64_t> rows;
+    const Questions few = narrow(asked, cold, rows);
+    if (rows.empty()) return;
+    add_slice_metrics(ranking, asked, cold, options.cutoffs, prefix, out);
+    const Ranking some = rank(few, excluded, data.cold_items);
+    Ranking alone;  // a row of `asked` each
+    alone.k = some.k;
+    alone.item.assign(static_cast<std::size_t>(asked.histories.rows() * some.k), -1);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      std::copy_n(some.item.begin() + static_cast<std::int64_t>(i) * some.k, some.k,
+                  alone.item.begin() + rows[i] * some.k);
+    add_slice_metrics(alone, asked, {"cold_alone", data.cold_items}, options.cutoffs, prefix, out);
+  }
+};
+
+// "; items_0: 12 targets of 9 users"
+std::string slice_text(const Questions& asked, const ItemSlice& slice) {
+  std::vector<std::int64_t> rows;
+  const Questions few = narrow(asked, slice, rows);
+  return str("; ", slice.name, ": ", few.target.size(), " targets of ", rows.size(), " users");
+}
+
+Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, const EvaluateOptions& options,
+                          const Questions& asked, const ListSink& lists) {
+  Evaluation out;
+  out.protocol = str("full ranking of ", data.item_count(), " items for ", asked.histories.rows(), " users with ",
+                     part_name(part), " items; ties to the smaller item number");
+  if (options.seen != "include" && options.own_items == "training")
+    out.protocol += "; own items are training items alone";
+  out.user = asked.histories.user;
+  check(!options.cutoffs.empty(), "evaluate: no cutoffs");
+  const auto slices = count_slices(data, options.item_counts);
+  const bool with_cold = options.cold_slices && !data.cold_items.empty();
+  for (const auto& slice : slices) out.protocol += slice_text(asked, slice);
+  if (with_cold) out.protocol += slice_text(asked, {"cold", data.cold_items});
+  const Lists all_lists{ranker, data, options};
+  for (const bool excluded : {false, true}) {
+    if ((excluded && options.seen == "include") || (!excluded && options.seen == "exclude")) continue;
+    const Ranking all = all_lists.rank(asked, excluded, {});
     if (lists) lists(asked, all, excluded);
     auto metrics = ranking_metrics(all, asked.target_offset, asked.target, options.cutoffs, data.item_count());
     const std::string prefix = excluded ? "unseen/" : "";
@@ -164,6 +221,8 @@ Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, 
       if (auto it = metrics.per_user.find(name); it != metrics.per_user.end())
         out.per_user[prefix + name] = std::move(it->second);
     }
+    for (const auto& slice : slices) add_slice_metrics(all, asked, slice, options.cutoffs, prefix, out);
+    if (with_cold) all_lists.add_cold(all, asked, excluded, prefix, out);
   }
   return out;
 }

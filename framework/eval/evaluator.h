@@ -17,9 +17,11 @@ namespace tessera {
 // [evaluate] of the configuration.
 struct EvaluateOptions {
   std::vector<std::int64_t> cutoffs{5, 10, 20};
-  std::string seen = "both", ranking = "auto", click_history = "rolling";
+  std::string seen = "both", own_items = "known", ranking = "auto", click_history = "rolling";
+  std::vector<std::int64_t> item_counts{};
   int batch_size = 256, calibration_bins = 10;
   std::int64_t cold_user = 10, cold_item = 10;
+  bool cold_slices = true;  // no option: the trainer leaves them out where its metric is none of them
 
   template <class V>
   void describe(V& v) {
@@ -27,6 +29,14 @@ struct EvaluateOptions {
     v("seen", seen,
       "rank over all items (include), over items that are not in the user's own history (exclude), or report both",
       {"both", "include", "exclude"});
+    v("own_items", own_items,
+      "what exclude takes out: all of the history that the model reads, at test with validation items (known), or all "
+      "training items and nothing else (training: MMRec's rule)",
+      {"known", "training"});
+    v("item_counts", item_counts,
+      "metrics by training interactions of the target, too: [0, 5, 10] gives items_0, items_1_5, items_6_10 and "
+      "items_over_10; []: none",
+      0, 1000000000);
     v("ranking", ranking,
       "rank the whole catalogue for every user: yes, no, or auto: where the head does not learn from labels",
       {"auto", "yes", "no"});
@@ -42,7 +52,10 @@ struct EvaluateOptions {
   }
 };
 
-// Results of one protocol. Prefix of names: "" over all items, "unseen/" with the user's own items excluded.
+// Results of one protocol. Prefix of names: "" over all items, "unseen/" with the user's own items excluded. Then, for
+// targets of one kind: "items_1_5/" by training interactions, "cold/" strict cold items (Dataset::cold_items) ranked
+// among all items, "cold_alone/" the same ranked among cold items alone; per_user is NaN where a user has no such
+// target.
 struct Evaluation {
   std::string protocol;  // a sentence: split, candidates, ties
   std::vector<std::string> names;

@@ -8,6 +8,7 @@
 #include "framework/checkpoint/safetensors.h"
 #include "framework/checkpoint/state.h"
 #include "framework/data/npy.h"
+#include "framework/eval/slices.h"
 #include "framework/train/trainer.h"
 #include "tensor/core/random.h"
 
@@ -54,6 +55,13 @@ Pipeline::Pipeline(Config config, Registry& registry) : config_(std::move(config
   read(config_, "health", health_options, problems);
   read(config_, "train", train_options, problems);
   read(config_, "evaluate", evaluate_options, problems);
+  gather(problems, [&] {
+    try {
+      check_count_bounds(evaluate_options.item_counts);
+    } catch (const ConfigError& error) {
+      config_.section("evaluate").fail("item_counts", error.what());
+    }
+  });
   gather(problems, [&] { source_ = registry_.create<DataSource>(config_.section("data")); });
   for (const auto& section : config_.sections("featurizer"))
     gather(problems, [&] { featurizers_.push_back(registry_.create<Featurizer>(section)); });

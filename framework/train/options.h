@@ -27,6 +27,7 @@ struct TrainOptions {
   int valid_every = 1;
   int patience = 10;
   std::string metric = "NDCG@10";
+  int metric_decimals = 0;
   std::int64_t checkpoint_steps = 500;
 
   template <class V>
@@ -55,6 +56,8 @@ struct TrainOptions {
     v("valid_every", valid_every, "epochs between validations; 0: none, the last weights are kept", 0, 1000000);
     v("patience", patience, "validations without a better metric before training stops", 1, 1000000);
     v("metric", metric, "validation metric that selects the weights, e.g. NDCG@10 or unseen/Recall@20");
+    v("metric_decimals", metric_decimals,
+      "decimals that count when validations are compared (MMRec compares 4); 0: all of them", 0, 12);
     v("checkpoint_steps", checkpoint_steps, "steps between checkpoints", 1, 1000000000);
   }
 };

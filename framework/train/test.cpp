@@ -141,6 +141,20 @@ TEST_F(TrainerTest, Learns) {
   EXPECT_TRUE(std::filesystem::exists(root_ / "a/metrics.csv"));
 }
 
+// A rise that the counted decimals do not show is none; what is reported keeps all decimals.
+TEST_F(TrainerTest, ComparesValidationsInDecimals) {
+  TrainOptions options = quick();
+  options.epochs = 30;
+  options.average = 0.0;
+  options.learning_rate = 0.005;
+  options.patience = 1;
+  const TrainResult fine = run("fine", options);
+  options.metric_decimals = 1;
+  const TrainResult coarse = run("coarse", options);
+  EXPECT_LT(coarse.best_epoch, fine.best_epoch);
+  EXPECT_NE(coarse.best_metric, std::round(10 * coarse.best_metric) / 10);
+}
+
 TEST_F(TrainerTest, SameBitsForAnyNumberOfThreads) {
   std::string first, checkpoint;
   for (const int threads : {1, 2, 3}) {

@@ -55,7 +55,15 @@ EvaluateOptions for_metric(EvaluateOptions options, const std::string& metric) {
   } else {
     options.ranking = "auto";
   }
+  if (metric.find("items_") == std::string::npos) options.item_counts.clear();
+  options.cold_slices = metric.find("cold/") != std::string::npos || metric.find("cold_alone/") != std::string::npos;
   return options;
+}
+
+// What two validations are compared by.
+double compared(double value, int decimals) {
+  const double unit = std::pow(10.0, decimals);
+  return decimals == 0 ? value : std::round(value * unit) / unit;
 }
 
 std::string fixed(double value, int digits = 4) {
@@ -200,8 +208,9 @@ void Trainer::validate(std::int64_t epoch, MetricsLog::Row& row, FitContext& con
             " and the like",
             options_.metric.ends_with("AUC") ? " (GAUC needs users with both labels in the validation part)" : ""));
   }
-  const bool better =
-      is_loss(options_.metric) ? found->second < progress_.best_metric : found->second > progress_.best_metric;
+  const double now = compared(found->second, options_.metric_decimals);
+  const double best = compared(progress_.best_metric, options_.metric_decimals);
+  const bool better = is_loss(options_.metric) ? now < best : now > best;
   if (progress_.best_epoch == 0 || better) {
     progress_.best_metric = found->second;
     progress_.best_epoch = epoch;
