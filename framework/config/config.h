@@ -92,6 +92,7 @@ class TESSERA_API Section {
   std::vector<std::string> keys() const;
   std::string toml() const;                      // its keys and values, for hashes and manifests
   std::string text(std::string_view key) const;  // a string value; throws ConfigError
+  double number(std::string_view key) const;     // of any kind; throws ConfigError
 
   // Fills options from this section. `plugin` is always allowed; tables inside the section only where named in
   // `tables`. Throws one ConfigError with every problem: unknown keys (with a suggestion), wrong types, values out of
@@ -111,6 +112,13 @@ class TESSERA_API Section {
   std::unique_ptr<OptionVisitor> make_reader(const std::vector<std::string>& tables) const;
   void finish(OptionVisitor& reader) const;
   std::shared_ptr<const Impl> impl_;
+};
+
+// A list of values that a section offers for one key of the configuration: `"head.loss" = ["bpr", "softmax"]`.
+struct Choices {
+  std::string key;                  // "head.loss"
+  std::string where;                // "search.toml:3:1"
+  std::vector<std::string> values;  // as TOML: "\"bpr\""
 };
 
 // One line an option: name, type, default, range, help. `tessera plugins NAME` prints it.
@@ -133,7 +141,11 @@ class TESSERA_API Config {
   std::string where(const std::string& key) const;
   std::string text(const std::string& key, const std::string& otherwise) const;  // a top-level string
   std::vector<std::string> texts(const std::string& key) const;  // a top-level list of strings, or empty
-  std::string toml() const;                                      // the merged configuration, for the manifest
+  // The lists of a section, in its order; keys are dotted paths, quoted or as tables inside the section. Throws
+  // ConfigError where a value is no list or an empty one, or a key is given twice.
+  std::vector<Choices> choices(const std::string& section) const;
+  Config without(const std::string& key) const;  // the same without a top-level key or section
+  std::string toml() const;                      // the merged configuration, for the manifest
   // The same with every option of a section ("model", "featurizer.0") that the files leave out at its default, marked
   // so in toml().
   Config with_defaults(const std::string& section, const std::vector<OptionHelp>& options) const;

@@ -49,6 +49,16 @@ std::string Section::text(std::string_view key) const {
   return found->text;
 }
 
+double Section::number(std::string_view key) const {
+  const detail::Value* found = impl_->table.find(key);
+  if (!found) throw ConfigError(str(where(), ": [", name(), "] has no '", key, "'"));
+  if (found->kind == Kind::integer) return static_cast<double>(found->integer);
+  if (found->kind != Kind::number)
+    throw ConfigError(
+        str(where(key), ": '", key, "' in [", name(), "] is ", found->described(), ", expected a number"));
+  return found->number;
+}
+
 void Section::fail(std::string_view key, const std::string& text) const {
   throw ConfigError(str(where(key), ": ", text));
 }

@@ -15,9 +15,9 @@
 namespace tessera {
 namespace {
 
-const std::vector<std::string> kTopLevel = {"name",  "summary",    "include",   "plugins",  "data",
-                                            "split", "featurizer", "tokenizer", "catalog",  "health",
-                                            "model", "head",       "train",     "evaluate", "run"};
+const std::vector<std::string> kTopLevel = {
+    "name",   "summary", "include", "plugins", "data",     "split", "featurizer", "tokenizer", "catalog",
+    "health", "model",   "head",    "train",   "evaluate", "run",   "search"};  // read by `tessera search` alone
 
 // Runs one reading step and keeps its problems, so that the user sees those of the whole file at once.
 template <class F>
@@ -198,7 +198,8 @@ void Pipeline::load_tokenizer(const std::string& folder) {
   tokens_.codes.assign(values.begin(), values.end());
   if (file.tensors.contains("item_vectors")) tokens_.item_vectors = file.tensors.at("item_vectors");
   if (file.tensors.contains("user_vectors")) tokens_.user_vectors = file.tensors.at("user_vectors");
-  if (parse_collision_policy(catalog_options.policy) == CollisionPolicy::repair)
+  // Models of the graph may be built from features; models of histories know items by their codes alone.
+  if (parse_collision_policy(catalog_options.policy) == CollisionPolicy::repair || !model_->spec().reads_histories)
     for (const auto& featurizer : featurizers_) data_.features[featurizer->modality()] = featurizer->features(data_);
   make_catalog();
 }

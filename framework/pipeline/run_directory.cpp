@@ -100,6 +100,10 @@ Manifest read_manifest(const std::string& folder) {
   m.threads = std::stoll("0" + text("threads"));
   m.steps = std::stoll("0" + text("steps"));
   m.plugins = facts.texts("plugins");
+  if (facts.has("metrics")) {
+    const Section metrics = facts.section("metrics");
+    for (const auto& name : metrics.keys()) m.metrics.emplace_back(name, metrics.number(name));
+  }
   check(!m.config.empty(), folder, "/manifest.toml: holds no config; the file is damaged");
   return m;
 }

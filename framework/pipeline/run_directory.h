@@ -17,7 +17,7 @@ struct Manifest {
   std::string version, pipeline, data, data_hash, identity, gemm, state;  // state: "training" or "finished"
   std::int64_t seed = 0, threads = 0, steps = 0;
   std::vector<std::string> plugins;
-  std::vector<std::pair<std::string, double>> metrics;  // "test/NDCG@10" ...; not read back
+  std::vector<std::pair<std::string, double>> metrics;  // "test/NDCG@10" ...
   std::string config;                                   // the merged pipeline and configuration, as the files say it
   std::string effective;                                // the same with all defaults, for readers
 };

@@ -43,9 +43,6 @@ BatchOptions batch_options(const ModelSpec& model, const HeadSpec& head, const T
   return out;
 }
 
-// Better where smaller.
-bool is_loss(const std::string& metric) { return metric.ends_with("LogLoss") || metric.ends_with("ECE"); }
-
 // Only the protocol that the metric names, and only its K: a ranking only where the metric is one.
 EvaluateOptions for_metric(EvaluateOptions options, const std::string& metric) {
   options.seen = metric.starts_with("unseen/") ? "exclude" : "include";
@@ -73,6 +70,8 @@ std::string fixed(double value, int digits = 4) {
 }
 
 }  // namespace
+
+bool smaller_is_better(const std::string& metric) { return metric.ends_with("LogLoss") || metric.ends_with("ECE"); }
 
 Optimizer::Named named_parameters(Model& model, Head& head) {
   Optimizer::Named all;
@@ -145,9 +144,13 @@ TrainResult Trainer::run(bool resume, FitContext& context) {
   if (resume) load_checkpoint(context);
   const std::int64_t per_epoch = steps_per_epoch(), total = total_steps();
   TrainResult result;
+  const std::int64_t first_step = optimizer_.steps();
+  double step_seconds = 0;
   while (!progress_.finished && optimizer_.steps() < total) {
     const std::int64_t step = optimizer_.steps();
+    const double before = seconds();
     progress_.epoch_loss += take_step(step);
+    step_seconds += seconds() - before;
     context.progress(static_cast<double>(step + 1) / static_cast<double>(total),
                      str("epoch ", step / per_epoch + 1, " loss ",
                          fixed(progress_.epoch_loss / static_cast<double>(step % per_epoch + 1))));
@@ -171,6 +174,9 @@ TrainResult Trainer::run(bool resume, FitContext& context) {
   result.best_epoch = progress_.best_epoch;
   result.best_metric = progress_.best_metric;
   result.seconds = seconds();
+  if (result.steps > first_step)
+    result.epoch_seconds =
+        step_seconds * static_cast<double>(per_epoch) / static_cast<double>(result.steps - first_step);
   result.reason = result.interrupted         ? "a stop was requested"
                   : progress_.reason.empty() ? str("all ", result.steps, " steps are done")
                                              : progress_.reason;
@@ -210,7 +216,7 @@ void Trainer::validate(std::int64_t epoch, MetricsLog::Row& row, FitContext& con
   }
   const double now = compared(found->second, options_.metric_decimals);
   const double best = compared(progress_.best_metric, options_.metric_decimals);
-  const bool better = is_loss(options_.metric) ? now < best : now > best;
+  const bool better = smaller_is_better(options_.metric) ? now < best : now > best;
   if (progress_.best_epoch == 0 || better) {
     progress_.best_metric = found->second;
     progress_.best_epoch = epoch;
@@ -218,8 +224,9 @@ void Trainer::validate(std::int64_t epoch, MetricsLog::Row& row, FitContext& con
     keep_best();
   } else if (++progress_.bad_validations >= options_.patience) {
     progress_.finished = true;
-    progress_.reason = str(options_.metric, is_loss(options_.metric) ? " did not fall for " : " did not rise for ",
-                           options_.patience, " validations; the best was epoch ", progress_.best_epoch);
+    progress_.reason =
+        str(options_.metric, smaller_is_better(options_.metric) ? " did not fall for " : " did not rise for ",
+            options_.patience, " validations; the best was epoch ", progress_.best_epoch);
   }
   optimizer_.swap_average();
   context.progress(-1, "");  // a validation may take long: let a bar measure its rate afresh

@@ -20,6 +20,7 @@ struct TrainResult {
   std::int64_t best_epoch = 0;  // 0: never validated
   double best_metric = 0;
   double seconds = 0;        // of this call
+  double epoch_seconds = 0;  // of this call's steps without validations, scaled to an epoch; 0: no step was taken
   bool interrupted = false;  // a stop was requested; a checkpoint was written
   std::string reason;        // why it ended, as a sentence
 };
@@ -76,6 +77,9 @@ class TESSERA_API Trainer {
   std::vector<Tensor> best_;
   double last_rate_ = 0, last_norm_ = 0;
 };
+
+// Whether a metric is better where it is smaller: log losses and calibration errors.
+TESSERA_API bool smaller_is_better(const std::string& metric);
 
 // "model/..." and "head/..." of both modules.
 TESSERA_API Optimizer::Named named_parameters(Model& model, Head& head);

@@ -22,6 +22,7 @@ int run_check(const std::vector<std::string>& arguments);
 int run_plugins(const std::vector<std::string>& arguments);
 int run_inspect(const std::vector<std::string>& arguments);
 int run_memory(const std::vector<std::string>& arguments);
+int run_search(const std::vector<std::string>& arguments);
 int run_compare(const std::vector<std::string>& arguments);
 
 const std::vector<Command>& commands();

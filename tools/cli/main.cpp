@@ -11,6 +11,8 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"train", "train PIPELINE CONFIG... [--out DIR] [--resume] [--set section.key=value]",
        "Train a pipeline; tokenizes first where needed.", run_train},
+      {"search", "search PIPELINE CONFIG... [--out DIR] [--seeds N] [--select-on-test] [--set section.key=value]",
+       "Train every combination of the lists in [search]; the best on validation is evaluated on test.", run_search},
       {"tokenize", "tokenize PIPELINE CONFIG... [--out DIR]", "Fit the tokenizer alone and print its health report.",
        run_tokenize},
       {"evaluate", "evaluate RUN [--split test|valid] [--lists FILE] [--json]",

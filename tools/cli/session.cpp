@@ -33,7 +33,11 @@ void Session::say(const std::string& line) {
   if (log_) log_ << line << std::endl;
 }
 
-void Session::log_to(const std::string& folder) { log_.open(folder + "/log.txt", std::ios::app); }
+void Session::log_to(const std::string& folder) {
+  log_.close();
+  log_.clear();
+  log_.open(folder + "/log.txt", std::ios::app);
+}
 
 FitContext Session::context(std::uint64_t seed) {
   FitContext context;

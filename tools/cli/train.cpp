@@ -1,5 +1,6 @@
 #include <sys/resource.h>
 
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 
@@ -12,17 +13,12 @@
 #include "tools/cli/command.h"
 #include "tools/cli/report.h"
 #include "tools/cli/session.h"
+#include "tools/cli/train.h"
 
 namespace tessera::cli {
 namespace {
 
 namespace po = boost::program_options;
-
-struct Plan {
-  std::string folder;
-  bool resume = false, accept_tokenizer = false, skip_bad = false;
-  std::string tokenizer_from;
-};
 
 Manifest manifest_of(const Pipeline& pipeline) {
   Manifest m;
@@ -48,7 +44,7 @@ long peak_memory() {
   return usage.ru_maxrss / 1024;
 }
 
-void prepare_folder(const Plan& plan) {
+void prepare_folder(const TrainPlan& plan) {
   const bool there = is_run_directory(plan.folder);
   if (there && !plan.resume)
     throw UsageError(
@@ -57,7 +53,7 @@ void prepare_folder(const Plan& plan) {
 }
 
 // The tokenizer of this run: from an earlier start of the run, from another folder, or fitted now.
-void make_tokenizer(Session& session, Pipeline& pipeline, const Plan& plan, FitContext& context) {
+void make_tokenizer(Session& session, Pipeline& pipeline, const TrainPlan& plan, FitContext& context) {
   const bool earlier = plan.resume && std::filesystem::exists(plan.folder + "/tokenizer.safetensors");
   if (earlier || !plan.tokenizer_from.empty()) {
     pipeline.load_tokenizer(earlier ? plan.folder : plan.tokenizer_from);
@@ -75,7 +71,20 @@ void make_tokenizer(Session& session, Pipeline& pipeline, const Plan& plan, FitC
   pipeline.save_tokenizer(plan.folder);
 }
 
-int train(Session& session, const Config& config, const Plan& plan) {
+// Evaluates on test: metrics into the manifest, users' numbers into files, words for the user.
+void add_test(Session& session, const Pipeline& pipeline, const std::string& folder, Manifest& manifest) {
+  const Evaluation test = evaluate(pipeline.model(), pipeline.head(), pipeline.data(), Part::test,
+                                   pipeline.evaluate_options, pipeline.model().spec().max_items);
+  for (const auto& name : test.names) manifest.metrics.emplace_back("test/" + name, test.mean.at(name));
+  const auto lines = write_evaluation(folder, "test", test, pipeline.data());
+  write_manifest(folder, manifest);
+  session.say(evaluation_table(test));
+  if (!lines.empty()) session.say(sanity_table(lines, test.impressions.offset, test.impressions.label));
+}
+
+}  // namespace
+
+void train_run(Session& session, const Config& config, const TrainPlan& plan) {
   auto pipeline = session.open(config);
   FitContext context = session.context(static_cast<std::uint64_t>(pipeline->run.seed));
   prepare_folder(plan);
@@ -111,18 +120,26 @@ int train(Session& session, const Config& config, const Plan& plan) {
     manifest.metrics.emplace_back("best_epoch", static_cast<double>(result.best_epoch));
     manifest.metrics.emplace_back("valid/" + pipeline->train_options.metric, result.best_metric);
   }
-  const Evaluation test = evaluate(pipeline->model(), pipeline->head(), pipeline->data(), Part::test,
-                                   pipeline->evaluate_options, pipeline->model().spec().max_items);
-  for (const auto& name : test.names) manifest.metrics.emplace_back("test/" + name, test.mean.at(name));
-  const auto lines = write_evaluation(plan.folder, "test", test, pipeline->data());
-  write_manifest(plan.folder, manifest);
-  session.say(evaluation_table(test));
-  if (!lines.empty()) session.say(sanity_table(lines, test.impressions.offset, test.impressions.label));
-  std::cout << plan.folder << "\n";
-  return 0;
+  manifest.metrics.emplace_back(
+      "parameters", static_cast<double>(pipeline->model().parameter_count() + pipeline->head().parameter_count()));
+  if (result.epoch_seconds > 0) manifest.metrics.emplace_back("seconds_an_epoch", result.epoch_seconds);
+  if (plan.test) add_test(session, *pipeline, plan.folder, manifest);
+  else write_manifest(plan.folder, manifest);
 }
 
-}  // namespace
+double metric_of(const Manifest& manifest, const std::string& name) {
+  for (const auto& [key, value] : manifest.metrics)
+    if (key == name) return value;
+  return std::nan("");
+}
+
+void test_run(Session& session, const std::string& folder, bool skip_bad) {
+  Manifest manifest = read_manifest(folder);
+  for (const auto& [name, value] : manifest.metrics)
+    if (name.starts_with("test/")) return;
+  const auto pipeline = session.open_run(folder, {}, skip_bad);
+  add_test(session, *pipeline, folder, manifest);
+}
 
 int run_train(const std::vector<std::string>& words) {
   Arguments arguments("train");
@@ -135,8 +152,8 @@ int run_train(const std::vector<std::string>& words) {
   if (!arguments.parse(words)) return 0;
   const auto files = arguments.words(1, 100);
   Session session(arguments.texts("plugin-dir"));
-  Plan plan{"", arguments.has("resume"), arguments.has("accept-tokenizer"), arguments.has("skip-bad"),
-            arguments.text("tokenizer")};
+  TrainPlan plan{"", arguments.has("resume"), arguments.has("accept-tokenizer"), arguments.has("skip-bad"),
+                 arguments.text("tokenizer")};
   std::vector<std::string> settings = arguments.texts("set");
   Config config = Config::load(files, settings);
   plan.folder = arguments.text("out");
@@ -148,7 +165,9 @@ int run_train(const std::vector<std::string>& words) {
     settings.insert(settings.begin(), "run.gemm=\"" + read_manifest(plan.folder).gemm + "\"");
     config = Config::load(files, settings);
   }
-  return train(session, config, plan);
+  train_run(session, config, plan);
+  std::cout << plan.folder << "\n";
+  return 0;
 }
 
 int run_tokenize(const std::vector<std::string>& words) {
