@@ -19,6 +19,12 @@ TESSERA_API EigenSystem symmetric_eigen(const Tensor& matrix);
 // where sizes do not fit or a is not positive definite.
 TESSERA_API Tensor solve_symmetric(const Tensor& a, const Tensor& b);
 
+// The orthogonal matrix nearest to a square matrix (D, D), f32 or f64: U V' of its singular value decomposition
+// U S V'. By the Newton-Schulz iteration with optimal scaling (Chen and Chow 2014), so by matrix products alone: (D, D)
+// in the type of the matrix, orthogonal to about 1e-6 in f32 and 1e-12 in f64. Throws Error where the matrix is not
+// square, not finite or (to f32) singular.
+TESSERA_API Tensor polar_factor(const Tensor& matrix);
+
 // Column means (D) and covariance (D, D), by 1/N, of the rows of x (N, D) f32, in f64.
 struct Moments {
   Tensor mean, covariance;

@@ -14,7 +14,7 @@ Shape::Shape(std::initializer_list<std::int64_t> sizes) {
 
 std::int64_t Shape::dim(int axis) const {
   const int i = axis < 0 ? axis + rank_ : axis;
-  check(i >= 0 && i < rank_, "shape: axis ", axis, " of ", text(), " does not exist");
+  if (i < 0 || i >= rank_) throw Error(str("shape: axis ", axis, " of ", text(), " does not exist"));  // text() only here
   return sizes_[static_cast<std::size_t>(i)];
 }
 
