@@ -70,8 +70,9 @@ Catalog::Catalog(ItemTokens tokens, CollisionPolicy policy, std::span<const std:
       codes_(std::move(tokens.codes)),
       policy_(policy),
       item_vectors_(std::move(tokens.item_vectors)),
-      user_vectors_(std::move(tokens.user_vectors)) {
-  check_tokens({levels_, codes_, {}, {}});
+      user_vectors_(std::move(tokens.user_vectors)),
+      token_vectors_(std::move(tokens.token_vectors)) {
+  check_tokens({levels_, codes_, {}, {}, {}});
   check(policy != CollisionPolicy::popularity || static_cast<std::int64_t>(popularity.size()) == items_,
         "catalog: policy 'popularity' got ", popularity.size(), " training counts for ", items_, " items");
   if (policy == CollisionPolicy::repair) repair_collisions(codes_, levels(), last_level_distances);
@@ -87,6 +88,12 @@ Catalog::Catalog(ItemTokens tokens, CollisionPolicy policy, std::span<const std:
   token_offset_.assign(1, 0);
   for (const TokenLevel& level : levels_) token_offset_.push_back(token_offset_.back() + level.codes);
   if (unique_) trie_ = Trie(codes_, levels());
+  if (!token_vectors_) return;
+  const Tensor known = std::move(token_vectors_);
+  token_vectors_ = Tensor::zeros({this->tokens(), known.columns()}, known.dtype());
+  check(known.shape().rank() == 2 && known.rows() <= this->tokens(), "catalog: token vectors ", known.shape().text(),
+        " for ", this->tokens(), " tokens");
+  token_vectors_.row_range(0, known.rows()).copy_from(known);
 }
 
 void Catalog::add_level(TokenLevel level, std::span<const std::int32_t> code) {

@@ -44,6 +44,8 @@ class TESSERA_API Catalog {
   const Trie& trie() const;                                     // leaves hold items; throws Error where not unique()
   const Tensor& item_vectors() const { return item_vectors_; }  // the tokenizer's, or empty
   const Tensor& user_vectors() const { return user_vectors_; }
+  // (tokens(), D') the tokenizer's, zeros for the policy's own level; or empty.
+  const Tensor& token_vectors() const { return token_vectors_; }
 
  private:
   void add_level(TokenLevel level, std::span<const std::int32_t> code);
@@ -54,7 +56,7 @@ class TESSERA_API Catalog {
   CollisionPolicy policy_;
   bool unique_ = false;
   Trie trie_;
-  Tensor item_vectors_, user_vectors_;
+  Tensor item_vectors_, user_vectors_, token_vectors_;
 };
 
 }  // namespace tessera
