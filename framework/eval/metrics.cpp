@@ -44,6 +44,14 @@ double coverage(const Ranking& ranking, std::int64_t rows, std::int64_t cutoff, 
   return items == 0 ? 0.0 : static_cast<double>(std::count(seen.begin(), seen.end(), 1)) / static_cast<double>(items);
 }
 
+double empty_places(const Ranking& ranking, std::int64_t rows, std::int64_t cutoff) {
+  const std::int64_t depth = std::min<std::int64_t>(cutoff, ranking.k);
+  std::int64_t none = 0;
+  for (std::int64_t b = 0; b < rows; ++b)
+    for (std::int64_t r = 0; r < depth; ++r) none += ranking.item[static_cast<std::size_t>(b * ranking.k + r)] < 0;
+  return rows * depth == 0 ? 0.0 : static_cast<double>(none) / static_cast<double>(rows * depth);
+}
+
 }  // namespace
 
 RankingMetrics ranking_metrics(const Ranking& ranking, std::span<const std::int64_t> target_offset,
@@ -76,6 +84,10 @@ RankingMetrics ranking_metrics(const Ranking& ranking, std::span<const std::int6
     put("MRR", mrr);
     out.names.push_back("Coverage" + at);
     out.mean["Coverage" + at] = coverage(ranking, rows, cutoff, items);
+    if (const double none = empty_places(ranking, rows, cutoff); none > 0.0) {
+      out.names.push_back("Invalid" + at);
+      out.mean["Invalid" + at] = none;
+    }
   }
   return out;
 }

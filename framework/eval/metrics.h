@@ -24,6 +24,8 @@ struct RankingMetrics {
 //   NDCG@K     = sum_{targets at rank r <= K} 1/log2(r + 1) / sum_{r = 1 .. min(|targets|, K)} 1/log2(r + 1)   (binary
 //   gains) MRR@K      = 1 / rank of the first target, 0 where it is below K Coverage@K = different items in all top-K
 //   lists / items of the catalogue
+//   Invalid@K  = share of the first K places that hold no item (identifiers of free decoding that belong to none, or
+//   lists that are shorter); only where there are such places
 TESSERA_API RankingMetrics ranking_metrics(const Ranking& ranking, std::span<const std::int64_t> target_offset,
                                            std::span<const std::int32_t> target,
                                            const std::vector<std::int64_t>& cutoffs, std::int64_t items);

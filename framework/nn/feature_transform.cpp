@@ -7,6 +7,7 @@
 
 #include "framework/nn/linalg.h"
 #include "tensor/core/parallel.h"
+#include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/matmul/matmul.h"
 #include "tensor/ops/norm/norm.h"
 
@@ -85,6 +86,14 @@ Tensor FeatureTransform::apply(const Tensor& x) const {
         value = (value - mean_.data<float>()[j]) * (scale_ ? scale_.data<float>()[j] : 1.0f);
       }
   });
+  return directions_ ? matmul(y, directions_) : y;
+}
+
+Tensor FeatureTransform::recorded(const Tensor& x) const {
+  if (rows_to_unit_) return scale(l2_normalize(x), std::sqrt(static_cast<double>(input_)));
+  if (!mean_) return x;
+  Tensor y = add(x, scale(mean_, -1.0));
+  if (scale_) y = multiply(y, scale_);
   return directions_ ? matmul(y, directions_) : y;
 }
 

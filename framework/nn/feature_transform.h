@@ -29,6 +29,7 @@ class TESSERA_API FeatureTransform {
  public:
   void fit(const Tensor& x, const FeatureTransformOptions& options);  // (N, D) f32
   Tensor apply(const Tensor& x) const;                                // (N, D) -> (N, output())
+  Tensor recorded(const Tensor& x) const;                             // the same on the tape, f32
   std::int64_t input() const { return input_; }
   std::int64_t output() const { return output_; }
   void visit(StateVisitor& state, const std::string& prefix);

@@ -1,6 +1,7 @@
 #include <numeric>
 
 #include "framework/nn/embedding.h"
+#include "framework/nn/sinusoids.h"
 #include "framework/nn/transformer.h"
 #include "plugins/generative_decoder/form.h"
 #include "tensor/ops/dropout/dropout.h"
@@ -45,6 +46,7 @@ class Cross final : public DecoderForm {
       positions_ = std::make_unique<Embedding>(table.levels(), model.width, normal(options.deviation));
       add_module("positions", *positions_);
     }
+    if (options.positions == "sinusoidal") sinusoids_ = sinusoids(table.levels(), model.width);
     add_module("decoder", decoder_);
   }
 
@@ -72,6 +74,8 @@ class Cross final : public DecoderForm {
 
   // What the decoder reads at a level: the vector of the code before it, or of the start, at its position.
   Tensor input(int level, const Tensor& vectors) {
+    if (sinusoids_)
+      return add(vectors, sinusoids_.row_range(level, level + 1).reshape({vectors.columns()}).to(vectors.dtype()));
     if (!positions_) return vectors;
     return add(vectors, (*positions_)(std::vector<std::int32_t>(static_cast<std::size_t>(vectors.rows()), level)));
   }
@@ -85,6 +89,7 @@ class Cross final : public DecoderForm {
   GenerativeOptions options_;
   Transformer decoder_;
   std::unique_ptr<Embedding> positions_;
+  Tensor sinusoids_;  // (L, D), or empty
 };
 
 class CrossDecoding final : public Decoding {

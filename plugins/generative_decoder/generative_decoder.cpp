@@ -51,6 +51,11 @@ class GenerativeDecoder final : public Head {
     return reads_states() ? model.encode(histories) : model.summarize(histories);
   }
   bool reads_states() const { return options_.form == "cross" || options_.form == "anchors"; }
+  std::vector<std::int64_t> level_codes() const {
+    std::vector<std::int64_t> codes;
+    for (int l = 0; l < catalog_->levels(); ++l) codes.push_back(catalog_->level(l).codes);
+    return codes;
+  }
   // The most prefixes that a row keeps at a level, with a beam of `width` (0: all).
   std::int64_t most_prefixes(std::int64_t width) const;
 
@@ -82,6 +87,9 @@ GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Sec
     section.fail("output_prefixes", "output_prefixes needs legal = true: only prefixes of items have vectors");
   if (options.search == "exact" && section.has("beam"))
     section.fail("beam", "beam has no meaning with search = \"exact\"; remove one of them");
+  if (options.search == "free" && (options.legal || options.vocabulary == "shared"))
+    section.fail("search", str("search = \"free\" chooses among all codes of a level; it does not go with ",
+                               options.legal ? "legal = true" : "vocabulary = \"shared\"", "; remove one of them"));
   if (options.normalize && section.has("output_bias") && options.output_bias)
     section.fail("output_bias", "output_bias = true does not go with normalize = true; remove one of them");
 }
@@ -149,7 +157,9 @@ Ranking GenerativeDecoder::rank_memory(Model& model, const Memory& memory, const
   ranking.score.assign(ranking.item.size(), -std::numeric_limits<float>::infinity());
   for (std::int64_t first = 0; first < rows; first += together) {
     const std::int64_t end = std::min(rows, first + together);
-    const Search::Found found = search.best(*decoding, first, end, request, filter, width);
+    const Search::Found found = options_.search == "free"
+                                    ? search.free(*decoding, first, end, request, filter, width, level_codes())
+                                    : search.best(*decoding, first, end, request, filter, width);
     for (std::int64_t b = first; b < end; ++b) {
       const std::int64_t begin = found.offset[static_cast<std::size_t>(b - first)],
                          count = found.offset[static_cast<std::size_t>(b - first) + 1] - begin;

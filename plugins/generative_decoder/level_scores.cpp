@@ -45,4 +45,10 @@ void LevelScores::children(std::int32_t prefix, const Trie::Children& children, 
   for (std::size_t c = 0; c < count; ++c) out[c] -= normalizer;
 }
 
+void LevelScores::all(std::int32_t prefix, std::int64_t codes, double* out) const {
+  const float* row = logits_.data<float>() + prefix * logits_.columns() + first_;
+  const auto normalizer = static_cast<double>(normalizer_.data<float>()[prefix]);
+  for (std::int64_t c = 0; c < codes; ++c) out[c] = static_cast<double>(row[c]) - normalizer;
+}
+
 }  // namespace tessera

@@ -21,7 +21,10 @@ struct GenerativeOptions {
       "light: a small network a level on each state; continue: the causal model over flattened tokens itself; cross: a "
       "decoder with cross-attention; anchors: a decoder behind every state, which sees the earlier ones",
       {"light", "continue", "cross", "anchors"});
-    v("search", search, "beam search, or exact: every identifier is followed", {"beam", "exact"});
+    v("search", search,
+      "beam: beam search under the trie; exact: every identifier is followed; free: beam search over all codes, where "
+      "identifiers that belong to no item take places too",
+      {"beam", "exact", "free"});
     v("beam", beam, "prefixes kept a level; 0: the larger of k and 50", 0, 1000000);
     v("vocabulary", vocabulary, "softmax over the codes of a level, or over the codes of all levels",
       {"level", "shared"});
@@ -53,8 +56,9 @@ struct GenerativeOptions {
     v("head_width", head_width, "cross, anchors: width of a head; 0: width / heads", 0, 1024);
     v("norm", norm, "cross, anchors: layer norm or RMS norm", {"layer", "rms"});
     v("bias", bias, "cross, anchors: biases in linear layers and layer norms");
-    v("positions", positions, "cross: positions of the levels: learned table, rotary, relative bias (T5), or none",
-      {"learned", "rope", "relative", "none"});
+    v("positions", positions,
+      "cross: positions of the levels: learned table, sinusoidal, rotary, relative bias (T5), or none",
+      {"learned", "sinusoidal", "rope", "relative", "none"});
     v("buckets", buckets, "cross, relative: distances told apart", 4, 1024);
     v("deviation", deviation, "standard deviation of the first weights", 0.0, 10.0);
   }

@@ -134,6 +134,51 @@ Search::Found Search::best(Decoding& decoding, std::int64_t first, std::int64_t 
   return found;
 }
 
+Search::Found Search::free(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request,
+                           const Filter& filter, std::int64_t width, const std::vector<std::int64_t>& codes) const {
+  const Trie& trie = trie_.trie();
+  const auto by_score = [](const Prefix& a, const Prefix& b) {
+    return a.score != b.score ? a.score > b.score : a.parent != b.parent ? a.parent < b.parent : a.code < b.code;
+  };
+  Level now = roots(end - first, trie.root());
+  for (std::size_t l = 0; l < codes.size(); ++l) {
+    const LevelScores scores = decoding.advance(now.step(static_cast<int>(l), first));
+    const bool last = l + 1 == codes.size();
+    Level next(end - first);
+    parallel_for(end - first, [&](std::int64_t row) {
+      const auto b = static_cast<std::size_t>(row);
+      const Filter::Row open(filter, first + row);
+      Kept found(static_cast<std::size_t>(last ? request.k : width), next.rows[b]);
+      std::vector<double> log_p(static_cast<std::size_t>(codes[l]));
+      for (std::size_t i = 0; i < now.rows[b].size(); ++i) {
+        const Prefix& prefix = now.rows[b][i];
+        const std::int32_t number = now.begin[b] + static_cast<std::int32_t>(i);
+        scores.all(number, codes[l], log_p.data());
+        for (std::int32_t code = 0; code < codes[l]; ++code) {
+          const double score = prefix.score + log_p[static_cast<std::size_t>(code)];
+          if (found.too_low(score)) continue;
+          const std::int32_t node = prefix.node < 0 ? -1 : trie.child(prefix.node, code);
+          if (last && node >= 0 && !open.open(node)) continue;
+          found.add({score, node, number, code}, by_score);
+        }
+      }
+      found.cut(by_score);
+      std::sort(next.rows[b].begin(), next.rows[b].end(), by_score);
+    });
+    next.number();
+    now = std::move(next);
+  }
+  Found found;
+  for (const auto& row : now.rows) {
+    for (const Prefix& leaf : row) {
+      found.item.push_back(leaf.node < 0 ? -1 : trie.item_of(leaf.node));
+      found.score.push_back(static_cast<float>(leaf.score));
+    }
+    found.offset.push_back(static_cast<std::int64_t>(found.item.size()));
+  }
+  return found;
+}
+
 std::vector<float> Search::score(Decoding& decoding, std::int64_t first, std::int64_t end,
                                  std::span<const std::int64_t> offset, std::span<const std::int32_t> items) const {
   const Trie& trie = trie_.trie();

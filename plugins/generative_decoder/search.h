@@ -25,6 +25,10 @@ class Search {
   // The k best items of rows first .. end of the memory, keeping `width` prefixes a level (0: all).
   Found best(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request, const Filter& filter,
              std::int64_t width) const;
+  // The k best tuples of codes whether an item has them or not (the published MMGRec decodes so): item -1 where none
+  // has. codes: K of each level. Tuples of items that may not be answered are left out.
+  Found free(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request, const Filter& filter,
+             std::int64_t width, const std::vector<std::int64_t>& codes) const;
   // Log-likelihoods of given items, one number each: those of row b are items[offset[b] .. offset[b + 1]). Prefixes
   // that items share are computed once.
   std::vector<float> score(Decoding& decoding, std::int64_t first, std::int64_t end,

@@ -227,6 +227,34 @@ TEST(GenerativeDecoder, FiltersNeverStarveTheBeam) {
   }
 }
 
+// Free decoding keeps tuples that no item has: where it keeps everything, the items among them are the exact ranking.
+TEST(GenerativeDecoder, FreeDecodingFindsTheSameItemsAmongTuplesThatAreNone) {
+  const std::int32_t items = 20;
+  for (const std::string& form :
+       {std::string("form = \"cross\"\nlayers = 1\npositions = \"sinusoidal\""), std::string()}) {
+    Pair free(plugins(), random_tokens(items, 3, 4), kModel, kHead + form + "\nsearch = \"free\"\nbeam = 64");
+    Pair exact(plugins(), random_tokens(items, 3, 4), kModel, kHead + form + "\nsearch = \"exact\"");
+    const Histories histories = histories_of_lengths({4, 1, 7}, items);
+    RankRequest request;
+    request.k = 64;  // 4^3: all tuples
+    const Ranking all = rank(free, histories, request);
+    request.k = items;
+    const Ranking known = rank(exact, histories, request);
+    for (std::size_t b = 0; b < 3; ++b) {
+      std::vector<std::int32_t> found;
+      double mass = 0.0;
+      for (std::size_t i = 64 * b; i < 64 * (b + 1); ++i) {
+        mass += std::exp(static_cast<double>(all.score[i]));
+        if (all.item[i] >= 0) found.push_back(all.item[i]);
+      }
+      EXPECT_NEAR(mass, 1.0, 1e-4) << form;
+      EXPECT_EQ(found, std::vector<std::int32_t>(known.item.begin() + static_cast<std::ptrdiff_t>(b) * items,
+                                                 known.item.begin() + static_cast<std::ptrdiff_t>(b + 1) * items))
+          << form;
+    }
+  }
+}
+
 TEST(GenerativeDecoder, AbsentCodesAreAClassOfTheirOwn) {
   ItemTokens tokens = random_tokens(40, 3, 5);
   tokens.codes = {0, 1, 2, 0, 1, -1, 0, -1, 1, 1, 0, 0};

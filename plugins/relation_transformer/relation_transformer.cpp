@@ -1,11 +1,11 @@
 // MMGRec's encoder: the items of a user as a set, related to each other and to the user (README.md).
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "framework/nn/embedding.h"
+#include "framework/nn/sinusoids.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/model.h"
 #include "plugins/relation_transformer/relation_block.h"
@@ -53,19 +53,6 @@ struct Options {
     v("deviation", deviation, "codes: standard deviation of their first vectors", 0.0, 10.0);
   }
 };
-
-// Sinusoidal positions (Vaswani et al. 2017): place i of each row, in `width` columns.
-Tensor sinusoids(std::span<const std::int64_t> offset, int width) {
-  Tensor out({offset.back(), width});
-  for (std::size_t b = 0; b + 1 < offset.size(); ++b)
-    for (std::int64_t i = offset[b]; i < offset[b + 1]; ++i)
-      for (int d = 0; d < width; ++d) {
-        const double angle =
-            static_cast<double>(i - offset[b]) / std::pow(10000.0, (d - d % 2) / static_cast<double>(width));
-        out.data<float>()[i * width + d] = static_cast<float>(d % 2 == 0 ? std::sin(angle) : std::cos(angle));
-      }
-  return out;
-}
 
 class RelationTransformer final : public Model {
  public:
@@ -136,7 +123,7 @@ class RelationTransformer final : public Model {
                                  : codes_->sum(catalog_->tokens_of(histories.item), catalog_->levels());
     const Tensor users = options_.user_scalars ? users_of(histories, read) : Tensor();
     Tensor x = input_ ? (*input_)(read) : read;
-    if (options_.positions == "sinusoidal") x = add(x, sinusoids(histories.offset, options_.width).to(type));
+    if (options_.positions == "sinusoidal") x = add(x, places(histories.offset).to(type));
     x = dropout(x, options_.dropout);
     for (auto& block : blocks_) x = (*block)(x, histories.offset, users, row);
     memory.states = x;
@@ -145,6 +132,18 @@ class RelationTransformer final : public Model {
   }
 
  private:
+  // Sinusoids of each item's place in its row.
+  Tensor places(std::span<const std::int64_t> offset) const {
+    std::vector<std::int32_t> place;
+    std::int64_t longest = 0;
+    for (std::size_t b = 0; b + 1 < offset.size(); ++b) {
+      longest = std::max(longest, offset[b + 1] - offset[b]);
+      for (std::int64_t i = offset[b]; i < offset[b + 1]; ++i)
+        place.push_back(static_cast<std::int32_t>(i - offset[b]));
+    }
+    return gather_rows(sinusoids(longest, options_.width), place);
+  }
+
   // The tokenizer's vector of each user; for somebody unknown, or where it has none, the mean of the user's items.
   Tensor users_of(const Histories& histories, const Tensor& read) const {
     const Tensor mean = segment_mean(read, histories.offset);
