@@ -7,10 +7,10 @@
 namespace tessera {
 namespace {
 
-std::shared_ptr<Tokenizer> make() {
+std::shared_ptr<Tokenizer> make(const std::string& options = "") {
   static Registry registry;
   static Loader loader(registry, {TESSERA_BINARY_DIR "/lib/tessera/plugins"});
-  return registry.create<Tokenizer>(Section::parse("tokenizer", "plugin = 'item_id'"));
+  return registry.create<Tokenizer>(Section::parse("tokenizer", "plugin = 'item_id'\n" + options));
 }
 
 Dataset three_items() {
@@ -39,6 +39,25 @@ TEST(ItemId, CodesAreNumbers) {
   EXPECT_EQ(tokens.levels[0].codes, 3);
   EXPECT_EQ(tokens.codes, (std::vector<std::int32_t>{0, 1, 2}));
   EXPECT_TRUE(tokenizer->modalities().empty());
+}
+
+TEST(ItemId, RowsAreSharedByHash) {
+  Dataset data;
+  for (int i = 0; i < 1000; ++i) data.items.ids.push_back(std::to_string(i));
+  const auto tokenizer = make("rows = 10"), again = make("rows = 10");
+  FitContext context, other;
+  other.seed = 2;
+  tokenizer->fit(data, context);
+  again->fit(data, other);
+  const ItemTokens tokens = tokenizer->tokens(data);
+  EXPECT_EQ(tokens.levels[0].codes, 10);
+  EXPECT_EQ(again->tokens(data).codes, tokens.codes);
+  std::vector<int> users(10, 0);
+  for (const auto code : tokens.codes) {
+    ASSERT_TRUE(code >= 0 && code < 10);
+    ++users[static_cast<std::size_t>(code)];
+  }
+  for (const int count : users) EXPECT_NEAR(count, 100, 40);
 }
 
 TEST(ItemId, IsSavedAndLoaded) {
