@@ -79,6 +79,21 @@ Tensor info_nce(const Tensor& a, const Tensor& b, double temperature, const Tens
   return scale(add(forward, backward), 0.5);
 }
 
+Tensor info_nce_one_way(const Tensor& a, const Tensor& b, double temperature, std::span<const std::int32_t> answer) {
+  const char* what = "info_nce_one_way";
+  check(a.shape().rank() == 2 && b.shape().rank() == 2 && a.columns() == b.columns(), what, ": rows ", a.shape().text(),
+        " and ", b.shape().text(), ", expected one width");
+  check(temperature > 0.0, what, ": temperature is ", temperature, ", expected more than 0");
+  std::vector<std::int32_t> target(answer.begin(), answer.end());
+  if (target.empty()) {
+    target.resize(static_cast<std::size_t>(a.rows()));
+    std::iota(target.begin(), target.end(), 0);
+  }
+  check(static_cast<std::int64_t>(target.size()) == a.rows(), what, ": ", target.size(), " answers for ", a.rows(),
+        " rows");
+  return linear_cross_entropy(scale(a, 1.0 / temperature), b, {}, target);
+}
+
 Tensor uniformity(const Tensor& z) {
   const std::int64_t rows = z.rows();
   check(z.shape().rank() == 2 && rows >= 2, "uniformity: z ", z.shape().text(), ", expected (N, D) with two rows");

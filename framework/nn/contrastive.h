@@ -22,6 +22,11 @@ TESSERA_API Tensor duplicate_mask(const std::vector<std::span<const std::int32_t
 // a, b: (N, D); mask: (N, N) or empty.
 TESSERA_API Tensor info_nce(const Tensor& a, const Tensor& b, double temperature, const Tensor& mask = {});
 
+// One direction, against any rows: -1/N sum_i log softmax_j(a_i . b_j / temperature)_(answer_i). a: (N, D), b: (M, D);
+// answer: N rows of b, or empty: row i answers for i. The logits of all pairs never stand in memory at once.
+TESSERA_API Tensor info_nce_one_way(const Tensor& a, const Tensor& b, double temperature,
+                                    std::span<const std::int32_t> answer = {});
+
 // log mean_(i != j) exp(-2 |z_i - z_j|^2) (Wang and Isola 2020): low where the rows of z spread over the sphere. N
 // >= 2.
 TESSERA_API Tensor uniformity(const Tensor& z);

@@ -98,6 +98,9 @@ class TESSERA_API Model : public Module {
   // The default takes rows of propagate(); models that need less for them offer their own.
   virtual std::pair<Tensor, Tensor> propagate_batch(ItemVectorSource* tower, std::span<const std::int32_t> users,
                                                     std::span<const std::int32_t> items);
+  // Called before the first batch of an epoch that this process trains: for what is drawn once an epoch, as a pure
+  // function of (seed, epoch), so that a resumed run draws the same.
+  virtual void begin_epoch(std::int64_t epoch, std::uint64_t seed);
   // Added to the head's; empty: none. Called after Head::loss() of the same batch, on the same tape: what propagate()
   // or propagate_batch() made in the step may be kept and used here. The tower is the one that build() was given.
   virtual Tensor auxiliary_loss(const TrainBatch& batch);

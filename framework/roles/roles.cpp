@@ -76,6 +76,7 @@ std::pair<Tensor, Tensor> Model::propagate_batch(ItemVectorSource* tower, std::s
   const auto [all_users, all_items] = propagate(tower);
   return {gather_rows(all_users, users), gather_rows(all_items, items)};
 }
+void Model::begin_epoch(std::int64_t, std::uint64_t) {}
 Tensor Model::auxiliary_loss(const TrainBatch&) { return {}; }
 
 Head::~Head() = default;

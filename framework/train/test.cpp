@@ -259,8 +259,13 @@ class GraphModel final : public Model {
     targets += batch.target.size();
     return mean(embedding(table_(), batch.target));
   }
+  void begin_epoch(std::int64_t epoch, std::uint64_t seed) override {
+    EXPECT_EQ(seed, 3u);
+    begun.push_back(epoch);
+  }
   Parameter& table_;
   std::size_t targets = 0;
+  std::vector<std::int64_t> begun;
 };
 
 class SilentHead final : public Head {
@@ -284,6 +289,9 @@ TEST_F(TrainerTest, ModelsOfTheGraphSeeEveryInteraction) {
   std::size_t train = 0;
   for (const Part part : data_.interactions.part) train += part == Part::train;
   EXPECT_EQ(model.targets, train);
+  trainer.gradient_of_batch(4, 1);
+  trainer.gradient_of_batch(4, 2);
+  EXPECT_EQ(model.begun, (std::vector<std::int64_t>{0, 4}));
 }
 
 TEST_F(TrainerTest, AccumulatedBatchesMakeOneStep) {

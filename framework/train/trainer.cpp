@@ -108,6 +108,8 @@ std::int64_t Trainer::total_steps() const {
 }
 
 double Trainer::gradient_of_batch(std::int64_t epoch, std::int64_t index) {
+  if (epoch != begun_epoch_) model_.begin_epoch(epoch, seed_);
+  begun_epoch_ = epoch;
   const TrainBatch batch = batches_.batch(epoch, index);
   const TrainingScope training(seed_, static_cast<std::uint64_t>(batch.step));
   Tape tape;

@@ -74,6 +74,7 @@ class TESSERA_API Trainer {
   Optimizer optimizer_;
   MetricsLog log_;
   Progress progress_;
+  std::int64_t begun_epoch_ = -1;
   std::vector<Tensor> best_;
   double last_rate_ = 0, last_norm_ = 0;
 };
