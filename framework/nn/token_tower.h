@@ -5,16 +5,16 @@
 
 #include "framework/catalog/catalog.h"
 #include "framework/nn/embedding.h"
-#include "framework/roles/item_vectors.h"
+#include "framework/nn/item_tower.h"
 
 namespace tessera {
 
 // An item's vector: the sum or the mean of the embeddings of its tokens. With one token an item, in item order, this is
 // the plain table of items, and all() is the parameter itself: input and output are tied without a copy.
-class ItemTower final : public Module, public ItemVectorSource {
+class TESSERA_API TokenTower final : public ItemTower {
  public:
-  ItemTower(const Catalog& catalog, int width, bool mean, double deviation);
-  ~ItemTower() override;
+  TokenTower(const Catalog& catalog, int width, bool mean, double deviation);
+  ~TokenTower() override;
   int width() const override { return width_; }
   Tensor vectors(std::span<const std::int32_t> items) override;
   Tensor all() override;

@@ -1,4 +1,4 @@
-#include "plugins/dot_product/negatives.h"
+#include "framework/nn/negatives.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,12 +4,13 @@
 #include <span>
 #include <vector>
 
+#include "tensor/core/export.h"
 #include "tensor/core/random.h"
 
 namespace tessera {
 
 // Draws items that stand in for "not chosen": each alike, or in proportion to popularity ^ power.
-class Negatives {
+class TESSERA_API Negatives {
  public:
   explicit Negatives(std::int64_t items) : items_(items) {}
   Negatives(std::span<const std::int64_t> popularity,

@@ -1,4 +1,4 @@
-#include "plugins/dot_product/item_tower.h"
+#include "framework/nn/token_tower.h"
 
 #include <algorithm>
 #include <numeric>
@@ -7,7 +7,7 @@
 
 namespace tessera {
 
-ItemTower::ItemTower(const Catalog& catalog, int width, bool mean, double deviation)
+TokenTower::TokenTower(const Catalog& catalog, int width, bool mean, double deviation)
     : width_(width), levels_(catalog.levels()), mean_(mean) {
   std::vector<std::int32_t> items(static_cast<std::size_t>(catalog.items()));
   std::iota(items.begin(), items.end(), 0);
@@ -17,9 +17,9 @@ ItemTower::ItemTower(const Catalog& catalog, int width, bool mean, double deviat
   add_module("tokens", *table_);
 }
 
-ItemTower::~ItemTower() = default;
+TokenTower::~TokenTower() = default;
 
-Tensor ItemTower::combine(const std::vector<std::int32_t>& tokens) {
+Tensor TokenTower::combine(const std::vector<std::int32_t>& tokens) {
   const Tensor sum = table_->sum(tokens, levels_);
   if (!mean_ || levels_ == 1) return sum;
   const std::size_t count = tokens.size() / static_cast<std::size_t>(levels_);
@@ -32,7 +32,7 @@ Tensor ItemTower::combine(const std::vector<std::int32_t>& tokens) {
   return scale_rows(sum, Tensor::from(share, {static_cast<std::int64_t>(count)}).to(sum.dtype()));
 }
 
-Tensor ItemTower::vectors(std::span<const std::int32_t> items) {
+Tensor TokenTower::vectors(std::span<const std::int32_t> items) {
   if (plain_) return (*table_)(items);
   const auto levels = static_cast<std::size_t>(levels_);
   std::vector<std::int32_t> tokens(items.size() * levels, -1);
@@ -43,6 +43,6 @@ Tensor ItemTower::vectors(std::span<const std::int32_t> items) {
   return combine(tokens);
 }
 
-Tensor ItemTower::all() { return plain_ ? table_->all() : combine(tokens_); }
+Tensor TokenTower::all() { return plain_ ? table_->all() : combine(tokens_); }
 
 }  // namespace tessera

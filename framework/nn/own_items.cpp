@@ -1,4 +1,4 @@
-#include "plugins/dot_product/own_items.h"
+#include "framework/nn/own_items.h"
 
 #include <algorithm>
 #include <limits>
