@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "framework/data/dataset.h"
+#include "framework/nn/linear.h"
+#include "tensor/ops/sparse_matmul/sparse_matrix.h"
+
+namespace tessera {
+
+struct GraphSageOptions {
+  int width = 128;   // of the nodes' inputs: users' free vectors, items' features through a linear map
+  int hidden = 128;  // after the first layer
+  int output = 64;   // after the second
+  bool fuse = true;  // false: features enter as they are, and their width is `width`
+  Activation activation = Activation::leaky_relu;  // after the first layer; none after the second
+  double hidden_dropout = 0.5, output_dropout = 0.2;
+};
+
+// Two layers of GraphSAGE with mean aggregation (Hamilton et al. 2017) over the graph of users and items, as MMGRec
+// uses it (arXiv 2404.16555):
+//   X = [user vectors; features W_f],  h_i' = act(W_l mean_(j in N(i)) h_j + b + W_r h_i)
+// No self loops; a node without neighbours has a mean of zero. The mean of the items' features over a user's items
+// never changes, so it is taken once; the second layer multiplies before it takes means, because it is narrower then.
+class TESSERA_API GraphSage : public Module {
+ public:
+  // features (I, Df). The graph is that of the training part.
+  GraphSage(const GraphSageOptions& options, const Dataset& data, Tensor features);
+  ~GraphSage() override;
+  int width() const { return options_.output; }
+  std::pair<Tensor, Tensor> vectors();  // of users (U, output) and items (I, output), recorded
+  // The same for some users and items, in their order and with repetitions: the second layer is computed for them
+  // alone.
+  std::pair<Tensor, Tensor> vectors_of(std::span<const std::int32_t> users, std::span<const std::int32_t> items);
+  // Items that are not in the graph, (n, Df) -> (n, output). Not recorded.
+  Tensor encode(const Tensor& features);
+
+ private:
+  struct Hidden {
+    Tensor users, items;  // (U, hidden), (I, hidden)
+  };
+  Tensor inputs(const Tensor& features) { return options_.fuse ? (*fuse_)(features) : features; }
+  Tensor layer1(const Tensor& self, const Tensor& neighbours);
+  Hidden hidden();
+
+  GraphSageOptions options_;
+  SparseMatrix of_users_, of_items_;  // (U, I): means over a user's items; transposed, over an item's users
+  Tensor features_, mean_features_;   // (I, Df), (U, Df)
+  Parameter& users_;                  // (U, width)
+  std::unique_ptr<Linear> fuse_;
+  Linear self1_, neighbours1_, self2_, neighbours2_;
+};
+
+}  // namespace tessera

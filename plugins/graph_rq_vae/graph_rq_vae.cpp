@@ -1,0 +1,263 @@
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numeric>
+
+#include "framework/data/batches.h"
+#include "framework/nn/joined_features.h"
+#include "framework/plugin/plugin.h"
+#include "framework/roles/tokenizer.h"
+#include "framework/train/optimizer.h"
+#include "plugins/graph_rq_vae/neighbours.h"
+#include "plugins/graph_rq_vae/options.h"
+#include "tensor/autograd/tape.h"
+#include "tensor/core/random.h"
+#include "tensor/ops/elementwise/elementwise.h"
+#include "tensor/ops/embedding/embedding.h"
+#include "tensor/ops/join/join.h"
+#include "tensor/ops/losses/losses.h"
+#include "tensor/ops/reduce/reduce.h"
+
+// MMGRec's tokenizer (README.md): items get vectors from who took them and from what they are, by a graph network; the
+// vectors are quantised.
+namespace tessera {
+namespace {
+
+class GraphRqVae final : public Tokenizer {
+ public:
+  explicit GraphRqVae(GraphRqVaeOptions options) : options_(std::move(options)) {}
+
+  std::vector<std::string> modalities() const override { return options_.modalities; }
+
+  void fit(const Dataset& data, FitContext& context) override {
+    features_.fit(data, options_.modalities, {options_.normalize, options_.components, 0.0}, {});
+    const JoinedFeatures::Rows all = features_.join(data.features);
+    graph_ = std::make_unique<GraphSage>(graph_options(options_), data, all.x);
+    graph_->initialize(context.seed, "graph_rq_vae/");
+    known_ = all.present;
+    const auto counts = train_counts(data);
+    for (std::size_t i = 0; i < known_.size(); ++i) known_[i] = known_[i] != 0 || counts[i] > 0;
+    train_graph(data, context);
+    train_codes(all.x, context);
+    if (options_.joint_epochs > 0) train_both(data, all.x, context);
+    quantise(all.x);
+  }
+
+  ItemTokens tokens(const Dataset&) const override {
+    ItemTokens tokens;
+    for (int l = 0; l < options_.levels; ++l) tokens.levels.push_back({str("graph/", l), options_.codes, ""});
+    tokens.codes = codes_;
+    tokens.item_vectors = items_;
+    tokens.user_vectors = users_;
+    return tokens;
+  }
+
+  // From features alone: an item without neighbours.
+  std::vector<std::int32_t> encode(const std::map<std::string, ItemFeatures>& features) const override {
+    const JoinedFeatures::Rows joined = features_.join(features);
+    auto codes = encode_rows(*network_, quantiser_input(graph_->encode(joined.x), joined.x));
+    drop_unknown(joined.present, codes);
+    return codes;
+  }
+
+  Tensor last_level_distances(const Dataset& data) const override {
+    const NoTape quiet;
+    const Tensor x = quantiser_input(items_, features_.join(data.features).x);
+    Tensor distances({x.rows(), options_.codes});
+    for (std::int64_t begin = 0; begin < x.rows(); begin += kBlock) {
+      const std::int64_t end = std::min(x.rows(), begin + kBlock);
+      distances.row_range(begin, end)
+          .copy_from(network_->quantizer().last_level_distances(network_->encode(x.row_range(begin, end))));
+    }
+    return distances;
+  }
+
+  std::vector<HealthFigure> health(const Dataset& data) const override {
+    if (!items_ || data.features.empty()) return {};
+    const NoTape quiet;
+    return neighbour_figures(network_->quantizer().decode(codes_, options_.levels), known_, data);
+  }
+
+  void visit(StateVisitor& state) override {
+    features_.visit(state);
+    vectors_.visit(state, "vectors/");
+    if (state.loading()) {
+      Dataset none;  // new items have no neighbours: of the graph network only its weights are needed
+      graph_ = std::make_unique<GraphSage>(graph_options(options_), none, Tensor::zeros({0, features_.width()}));
+      network_ = make_network();
+    }
+    check(network_ != nullptr, "graph_rq_vae: not fitted yet, there is nothing to save");
+    const auto visit_all = [&](Module& module, const std::string& prefix) {
+      for (auto& [name, parameter] : module.parameters()) {
+        if (name == "users") continue;
+        const Shape shape = parameter->value.shape();
+        state.tensor(prefix + name, parameter->value);
+        check(parameter->value.shape() == shape, "graph_rq_vae: tensor '", prefix + name, "' is ",
+              parameter->value.shape().text(), ", expected ", shape.text(), " from the options");
+      }
+    };
+    visit_all(*graph_, "graph/");
+    visit_all(*network_, "quantizer/");
+  }
+
+ private:
+  static constexpr std::int64_t kBlock = 4096;
+
+  std::unique_ptr<QuantizedAutoencoder> make_network() const {
+    const std::int64_t width = vectors_.output() + (options_.content > 0.0 ? features_.width() : 0);
+    return std::make_unique<QuantizedAutoencoder>(network_options(options_, width));
+  }
+
+  // What is quantised of item vectors (n, W) and joined features (n, Df).
+  Tensor quantiser_input(const Tensor& vectors, const Tensor& features) const {
+    const Tensor x = vectors_.apply(vectors);
+    return options_.content > 0.0 ? concat_columns({x, scale(features, options_.content)}) : x;
+  }
+
+  void drop_unknown(const std::vector<std::uint8_t>& known, std::vector<std::int32_t>& codes) const {
+    for (std::size_t i = 0; i < known.size(); ++i)
+      if (known[i] == 0)
+        std::fill_n(codes.begin() + static_cast<std::ptrdiff_t>(i) * options_.levels, options_.levels, -1);
+  }
+
+  std::vector<std::int32_t> known_rows() const {
+    std::vector<std::int32_t> rows;
+    for (std::size_t i = 0; i < known_.size(); ++i)
+      if (known_[i] != 0) rows.push_back(static_cast<std::int32_t>(i));
+    return rows;
+  }
+
+  Batches batches(const Dataset& data, std::uint64_t seed) const {
+    BatchOptions batch;
+    batch.form = BatchForm::one_target;
+    batch.batch_size = options_.graph_batch;
+    batch.subsequences = batch.empty_histories = true;
+    batch.with_histories = false;
+    batch.negatives = options_.negatives;
+    return Batches(data, batch, seed);
+  }
+
+  // BPR over a batch's positives and negatives (MMGRec 1.3).
+  Tensor ranking_loss(const TrainBatch& batch) {
+    std::vector<std::int32_t> items(batch.target), repeat;
+    items.insert(items.end(), batch.negative.begin(), batch.negative.end());
+    const auto [users, vectors] = graph_->vectors_of(batch.histories.user, items);
+    const auto rows = static_cast<std::int64_t>(batch.target.size());
+    for (std::int32_t b = 0; b < rows; ++b)
+      repeat.insert(repeat.end(), static_cast<std::size_t>(options_.negatives), b);
+    const Tensor positive = row_dot(users, slice_rows(vectors, 0, rows));
+    const Tensor against = row_dot(gather_rows(users, repeat), slice_rows(vectors, rows, vectors.rows()));
+    return bpr(gather_rows(positive.reshape({rows, 1}), repeat).reshape({against.numel()}), against);
+  }
+
+  // Epochs of steps over the graph; loss(batch) is recorded, after(step) follows the update.
+  template <class Loss, class After>
+  void run(const Dataset& data, Optimizer& optimizer, int epochs, const std::string& what, FitContext& context,
+           Loss&& loss, After&& after) {
+    const Batches all = batches(data, context.seed);
+    const std::int64_t total = all.per_epoch() * epochs;
+    for (std::int64_t step = 0; step < total; ++step) {
+      const std::int64_t epoch = step / all.per_epoch();
+      const TrainBatch batch = all.batch(options_.fixed_negatives ? 0 : epoch, step % all.per_epoch());
+      double value = 0.0;
+      {
+        const TrainingScope training(context.seed ^ stream_of(what), static_cast<std::uint64_t>(step));
+        Tape tape;
+        const Tensor recorded = loss(batch);
+        value = recorded.item();
+        tape.backward(recorded);
+      }
+      const double norm = optimizer.step(options_.graph_learning_rate, 1);
+      check(std::isfinite(value) && std::isfinite(norm), "graph_rq_vae: the loss is ", value, ", the gradient norm ",
+            norm, " at step ", step + 1, " of ", what, "; lower tokenizer.graph_learning_rate");
+      after();
+      context.progress(static_cast<double>(step + 1) / static_cast<double>(total), str(what, ", loss ", value));
+      if (context.stop()) throw Stopped("graph_rq_vae: stopped");
+    }
+  }
+
+  TrainOptions optimizer_options() const {
+    TrainOptions options;
+    options.weight_decay = options_.graph_weight_decay;
+    return options;
+  }
+
+  void train_graph(const Dataset& data, FitContext& context) {
+    Optimizer optimizer(graph_->parameters(), optimizer_options());
+    run(
+        data, optimizer, options_.graph_epochs, "graph", context,
+        [&](const TrainBatch& batch) { return ranking_loss(batch); }, [] {});
+    evaluate_graph();
+  }
+
+  void evaluate_graph() {
+    const NoTape quiet;
+    const auto [users, items] = graph_->vectors();
+    users_ = users.detach().clone();
+    items_ = items.detach().clone();
+  }
+
+  void train_codes(const Tensor& features, FitContext& context) {
+    const auto rows = known_rows();
+    check(static_cast<std::int64_t>(rows.size()) >= options_.codes, "graph_rq_vae: ", rows.size(),
+          " items with features or interactions for ", options_.codes, " codes a level; use fewer codes");
+    vectors_.fit(gather_rows(items_, rows), {options_.vectors, 0, options_.whiten});
+    network_ = make_network();
+    AutoencoderTrainer(*network_, training_options(options_), context.seed)
+        .fit(gather_rows(quantiser_input(items_, features), rows), context);
+  }
+
+  // Both losses on one tape: the codes pull at the vectors too. The transform of the vectors stays as it is.
+  void train_both(const Dataset& data, const Tensor& features, FitContext& context) {
+    Optimizer::Named named = graph_->parameters();
+    for (auto& [name, parameter] : network_->parameters()) named.emplace_back("quantizer/" + name, parameter);
+    Optimizer optimizer(named, optimizer_options());
+    ResidualQuantizer::Output quantized;
+    run(
+        data, optimizer, options_.joint_epochs, "graph and codes", context,
+        [&](const TrainBatch& batch) {
+          const auto [users, items] = graph_->vectors_of({}, batch.target);
+          const Tensor x = vectors_.recorded(items);
+          const Tensor joined = options_.content > 0.0
+                                    ? concat_columns({x, scale(gather_rows(features, batch.target), options_.content)})
+                                    : x;
+          return add(ranking_loss(batch), network_->loss(joined, quantized));
+        },
+        [&] {
+          if (network_->options().quantizer.moving_average) network_->quantizer().update_averages(quantized);
+        });
+    evaluate_graph();
+  }
+
+  void quantise(const Tensor& features) {
+    codes_ = encode_rows(*network_, quantiser_input(items_, features));
+    drop_unknown(known_, codes_);
+  }
+
+  GraphRqVaeOptions options_;
+  JoinedFeatures features_{"graph_rq_vae"};
+  FeatureTransform vectors_;
+  std::unique_ptr<GraphSage> graph_;
+  std::unique_ptr<QuantizedAutoencoder> network_;
+  std::vector<std::uint8_t> known_;  // (I) has features or interactions
+  std::vector<std::int32_t> codes_;  // (I, L)
+  Tensor users_, items_;             // (U, W), (I, W)
+};
+
+std::unique_ptr<Tokenizer> make(const GraphRqVaeOptions& options, const Section& section) {
+  if (options.normalize != "pca" && section.has("components"))
+    section.fail("components", "only used with normalize = 'pca'");
+  if (options.vectors != "pca" && section.has("whiten")) section.fail("whiten", "only used with vectors = 'pca'");
+  if (options.balance != 0.0 && options.balance < 1.0)
+    section.fail("balance", str("balance is ", options.balance, ", expected 0 or 1 or more"));
+  return std::make_unique<GraphRqVae>(options);
+}
+
+}  // namespace
+}  // namespace tessera
+
+TESSERA_PLUGIN("0.1", "quantised vectors of a graph network over interactions and features",
+               [](tessera::Registry& registry) {
+                 registry.add<tessera::Tokenizer, tessera::GraphRqVaeOptions>(
+                     "graph_rq_vae", "GraphSAGE over interactions and features, then RQ-VAE (MMGRec)", tessera::make);
+               });

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "framework/nn/graph_sage.h"
+#include "framework/nn/rq_options.h"
+
+namespace tessera {
+
+struct GraphRqVaeOptions : RqOptions {
+  std::vector<std::string> modalities;
+  std::string normalize = "standardize", vectors = "center";
+  std::int64_t components = 0;
+  double whiten = 0.0, content = 0.0;
+  int fused_width = 128, hidden_width = 128, vector_width = 64;
+  double hidden_dropout = 0.5, output_dropout = 0.2;
+  int graph_epochs = 60, graph_batch = 600, negatives = 5, joint_epochs = 0;
+  bool fixed_negatives = false;
+  double graph_learning_rate = 1e-3, graph_weight_decay = 1e-6;
+
+  GraphRqVaeOptions() { widths.clear(); }
+
+  template <class V>
+  void describe(V& v) {
+    v("modalities", modalities, "features that enter the graph, joined in this order; empty: all that the data has");
+    v("normalize", normalize, "what is done to each modality's vectors first",
+      {"none", "center", "standardize", "l2", "pca"});
+    v("components", components, "pca: principal directions that are kept; 0: all", 0, 65536);
+    v("fused_width", fused_width, "width of users' free vectors and of the items' joined features after a linear map",
+      1, 8192);
+    v("hidden_width", hidden_width, "after the first layer of the graph network", 1, 8192);
+    v("vector_width", vector_width, "after the second: the width of item and user vectors", 1, 8192);
+    v("hidden_dropout", hidden_dropout, "drop probability after the first layer", 0.0, 0.95);
+    v("output_dropout", output_dropout, "drop probability after the second", 0.0, 0.95);
+    v("graph_epochs", graph_epochs, "passes over the training interactions (BPR)", 1, 1000000);
+    v("graph_batch", graph_batch, "interactions a step", 1, 1000000);
+    v("negatives", negatives, "items that the user does not have, against each interaction", 1, 1000);
+    v("fixed_negatives", fixed_negatives, "drawn once, as in the published program, instead of anew each epoch");
+    v("graph_learning_rate", graph_learning_rate, "AdamW's learning rate of the graph network", 1e-9, 10.0);
+    v("graph_weight_decay", graph_weight_decay, "AdamW's decoupled decay of its weights", 0.0, 10.0);
+    v("joint_epochs", joint_epochs,
+      "epochs at the end in which graph network and quantiser learn together, on the sum of both losses", 0, 1000000);
+    v("vectors", vectors, "what is done to item vectors before they are quantised",
+      {"none", "center", "standardize", "l2", "pca"});
+    v("whiten", whiten, "vectors = pca: 0 keeps distances, 1 makes every direction count the same", 0.0, 1.0);
+    v("content", content,
+      "the items' own features stand beside their vectors when they are quantised, times this; 0: vectors alone", 0.0,
+      1000.0);
+    RqOptions::describe(v);
+  }
+};
+
+inline GraphSageOptions graph_options(const GraphRqVaeOptions& options) {
+  GraphSageOptions out;
+  out.width = options.fused_width;
+  out.hidden = options.hidden_width;
+  out.output = options.vector_width;
+  out.hidden_dropout = options.hidden_dropout;
+  out.output_dropout = options.output_dropout;
+  return out;
+}
+
+}  // namespace tessera
