@@ -75,7 +75,7 @@ TcnTower::Network TcnTower::network(const std::string& name, std::vector<Group> 
     if (cross) group.mix = &add_parameter(part + "mix", {options_.layers, count, count}, near_identities(0.01), false);
     else {
       group.first = &add_parameter(part + "sum", {width_, width_}, xavier);
-      group.second = &add_parameter(part + "pairs", {width_, width_}, xavier);
+      if (count > 1) group.second = &add_parameter(part + "pairs", {width_, width_}, xavier);
     }
   }
   if (!cross) return out;
@@ -131,12 +131,12 @@ Tensor TcnTower::combine(std::vector<std::int32_t> tokens) {
       if (random.uniform() < options_.token_dropout) token = -1;
   }
   const auto levels = static_cast<std::size_t>(levels_), count = tokens.size() / levels;
-  std::vector<float> share(count);
+  std::vector<double> share(count);
   for (std::size_t i = 0; i < count; ++i) {
     const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(i * levels);
     const auto present = std::count_if(begin, begin + levels_, [](std::int32_t token) { return token >= 0; });
-    const auto n = static_cast<float>(std::max<std::ptrdiff_t>(1, present));
-    share[i] = 1.0f / (options_.variant == "mean" ? n : std::sqrt(n));
+    const auto n = static_cast<double>(std::max<std::ptrdiff_t>(1, present));
+    share[i] = 1.0 / (options_.variant == "mean" ? n : std::sqrt(n));
   }
   const Tensor factor = Tensor::from(share, {static_cast<std::int64_t>(count)}).to(table_->all().dtype());
   if (options_.variant == "mean") return scale_rows(table_->sum(tokens, levels_), factor);
@@ -168,10 +168,12 @@ Tensor TcnTower::pairs(const Network& network, const std::vector<std::int32_t>& 
     const auto own = columns_of(tokens, static_cast<std::size_t>(levels_), group.levels);
     const int count = static_cast<int>(group.levels.size());
     const Tensor sum = embedding_sum(table, own, count);
-    const Tensor q = scale(subtract(square(sum), embedding_sum(squares, own, count)), 0.5);
     const bool first = !out && &network == &networks_.front();
-    const Tensor y = add(linear(scale_rows(sum, share), (*group.first)(), first ? (*offset_)() : Tensor()),
-                         matmul(q, (*group.second)()));
+    Tensor y = linear(scale_rows(sum, share), (*group.first)(), first ? (*offset_)() : Tensor());
+    if (group.second) {
+      const Tensor q = scale(subtract(square(sum), embedding_sum(squares, own, count)), 0.5);
+      y = add(y, matmul(q, (*group.second)()));
+    }
     out = out ? add(out, y) : y;
   }
   return out;

@@ -36,7 +36,7 @@ class TcnTower final : public ItemTower {
     std::string name;
     std::vector<std::size_t> levels;
     Parameter* mix = nullptr;                       // cross: (layers, T, T)
-    Parameter *first = nullptr, *second = nullptr;  // fm: (D, D) of sums and of pairs
+    Parameter *first = nullptr, *second = nullptr;  // fm: (D, D) of sums, and of pairs where there are any
   };
   struct Network {
     std::vector<Group> groups;

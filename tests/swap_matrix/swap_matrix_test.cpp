@@ -145,6 +145,46 @@ TEST_F(SwapMatrix, EveryCell) {
   EXPECT_EQ(illegal, 68);
 }
 
+// MOTOR: product-quantised tokens under models of histories and of the graph, and crossed tokens in place of ids.
+TEST_F(SwapMatrix, TokensInPlaceOfIds) {
+  const Part_ pq{
+      "pq",
+      "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[[featurizer]]\nplugin = "
+      "\"text_hash\"\nmodality = \"topic\"\nfields = [\"category\"]\nwidth = 8\n[tokenizer]\nplugin = "
+      "\"pq\"\nsubspaces = 2\ncodes = 8\nmissing = \"mean\"\nturns = 2\nfirst_rounds = 3\nfinal_rounds = 1\n"};
+  const std::vector<Part_> models{
+      kModels[0], kModels[2], kModels[6], {"lightgcn", "plugin = \"lightgcn\"\nwidth = 16\nlayers = 2\n"}};
+  const std::vector<Part_> heads{{"tcn", "plugin = \"tcn\"\n"},
+                                 {"tcn_bpr", "plugin = \"tcn\"\nvariant = \"fm\"\nloss = \"bpr\"\n"},
+                                 kHeads[0],
+                                 kHeads[1],
+                                 kHeads[3]};
+  int legal = 0, illegal = 0;
+  for (const auto* tokenizer : {&pq, &kTokenizers[0]})
+    for (const auto& model : models)
+      for (const auto& head : heads) {
+        if (tokenizer != &pq && head.name != "tcn") continue;
+        SCOPED_TRACE(str(tokenizer->name, " x ", model.name, " x ", head.name));
+        const std::string toml = configuration(*tokenizer, model, head, "counter");
+        if (model.name != "lightgcn" || (head.name != "light" && head.name != "cross")) {
+          const auto pipeline = prepare(toml);
+          train_and_rank(*pipeline);
+          ++legal;
+          continue;
+        }
+        try {
+          prepare(toml);
+          ADD_FAILURE() << "accepted";
+        } catch (const ConfigError& error) {
+          EXPECT_NE(std::string(error.what()).find("it reads the interaction graph"), std::string::npos)
+              << error.what();
+          ++illegal;
+        }
+      }
+  EXPECT_EQ(legal, 22);
+  EXPECT_EQ(illegal, 2);
+}
+
 TEST_F(SwapMatrix, SharedIdentifiersAreRefusedByGenerativeHeads) {
   try {
     prepare(configuration(kTokenizers[1], kModels[0], kHeads[1], "none"));
