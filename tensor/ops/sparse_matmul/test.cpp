@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "tensor/autograd/gradcheck.h"
@@ -115,17 +116,32 @@ TEST(SparseMatmul, EqualsTheDenseProduct) {
 }
 
 TEST(SparseMatmul, GradientsEqualThoseOfTheDenseProduct) {
-  const SparseMatrix a = random_matrix(57, 40, 0.2, 3);
-  const Tensor x = random_f64({40, 19}, 4), seed = random_f64({4, 19}, 5), full = dense(a);
-  const auto gradient = [&](const auto& f) {
-    Tape tape;
-    const Tensor leaf = tape.watch(x);
-    tape.backward(f(leaf), seed);
-    return tape.gradient(leaf);
-  };
-  const Tensor sparse = gradient([&](const Tensor& leaf) { return sparse_matmul_rows(a, leaf, kRows); });
-  EXPECT_LT(difference(sparse, gradient([&](const Tensor& leaf) { return gather_rows(matmul(full, leaf), kRows); })),
-            1e-12);
+  for (const bool many_tiles : {false, true}) {
+    const SparseMatrix a = many_tiles ? random_matrix(700, 500, 0.05, 3) : random_matrix(57, 40, 0.2, 3);
+    ASSERT_EQ(a.by_rows().tiles.size() > 4, many_tiles);
+    std::vector<std::int32_t> rows, columns;
+    for (std::int32_t r = 0; r < a.rows(); r += 3) rows.push_back(static_cast<std::int32_t>(a.rows()) - 1 - r);
+    for (std::int32_t c = 1; c < a.columns(); c += 4) columns.push_back(c);
+    const Tensor full = dense(a);
+    for (const bool transpose : {false, true}) {
+      const auto& some = transpose ? columns : rows;
+      const Tensor x = random_f64({transpose ? a.rows() : a.columns(), 19}, 4);
+      const Tensor seed = random_f64({static_cast<std::int64_t>(some.size()), 19}, 5);
+      const auto run = [&](const auto& f) {
+        Tape tape;
+        const Tensor leaf = tape.watch(x), y = f(leaf);
+        tape.backward(y, seed);
+        return std::pair(y, tape.gradient(leaf));
+      };
+      const auto dense_rows = run([&](const Tensor& v) { return gather_rows(matmul(full, v, transpose), some); });
+      for (const auto& [y, gradient] :
+           {run([&](const Tensor& v) { return sparse_matmul_rows(a, v, some, transpose); }),
+            run([&](const Tensor& v) { return gather_rows(sparse_matmul(a, v, transpose), some); })}) {
+        EXPECT_LT(difference(y, dense_rows.first), 1e-11);
+        EXPECT_LT(difference(gradient, dense_rows.second), 1e-11);
+      }
+    }
+  }
 }
 
 TEST(SparseMatmul, GradientsAddToWhatIsThere) {
