@@ -43,7 +43,10 @@ struct Kind {
 };
 void PrintTo(const Kind& kind, std::ostream* out) { *out << kind.plugin; }
 const std::vector<Kind> kModels = {
+    {"vbpr", ""},
     {"lightgcn", ""},
+    {"bm3", "dropout = 0.2\n", true, true},
+    {"slmrec", "", true},
     {"freedom", "neighbours = 5\nedge_dropout = 0.5\nmodality_loss = 0.1\n", false, true},
     {"mgcn", "neighbours = 5\n", false, true},
     {"lgmrec", "keep = 0.5\n"},
