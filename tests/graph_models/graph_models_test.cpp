@@ -253,6 +253,39 @@ TEST_P(GraphModels, TrainsAndRanksWithTokens) {
   train_and_rank(system);
 }
 
+// One modality of the two is enough, and a wrong one is named; lightgcn reads none.
+TEST_P(GraphModels, ReadsTheModalitiesThatAreNamed) {
+  const std::string plugin = GetParam().plugin;
+  if (plugin == "lightgcn") return;
+  const Dataset data = testing::random_world(60, 40);
+  System system(data, testing::id_tokens(data), model_of(GetParam()) + "modalities = [\"text\"]\n",
+                head_of(GetParam()));
+  for (const auto& [name, parameter] : system.parameters()) EXPECT_EQ(name.find("image"), std::string::npos) << name;
+  const TrainBatch batch = system.batch(64);
+  EXPECT_TRUE(std::isfinite(system.train(batch, 1, 0.01)));
+  const auto made = [&](const Dataset& world, const std::string& options) {
+    return message_of(
+        [&] { System(world, testing::id_tokens(world), model_of(GetParam()) + options, head_of(GetParam())); });
+  };
+  EXPECT_NE(made(data, "modalities = [\"sound\"]\n").find("'sound' is not among the features"), std::string::npos)
+      << made(data, "modalities = [\"sound\"]\n");
+  Dataset bare = data;
+  bare.features.clear();
+  EXPECT_NE(made(bare, "").find("the model reads features of items, but 'world' has none"), std::string::npos)
+      << made(bare, "");
+}
+
+TEST(Grcn, MustKnowHowManyModalitiesThereAre) {
+  const Dataset data = testing::random_world(60, 40);
+  const std::string said = message_of([&] {
+    System(data, testing::id_tokens(data), "plugin = \"grcn\"\nmodality_count = 3\n",
+           "plugin = \"dot_product\"\nloss = \"bpr\"\n");
+  });
+  EXPECT_NE(said.find("the data has 2 modalities, but modality_count is 3; set it to 2, or name some in modalities"),
+            std::string::npos)
+      << said;
+}
+
 std::string name_of_case(const ::testing::TestParamInfo<Kind>& info) { return info.param.plugin; }
 INSTANTIATE_TEST_SUITE_P(All, GraphModels, ::testing::ValuesIn(kModels), name_of_case);
 INSTANTIATE_TEST_SUITE_P(All, EveryGraphModelGoldenGrad, ::testing::ValuesIn(kModels), name_of_case);

@@ -10,6 +10,7 @@
 
 #include "framework/pipeline/pipeline.h"
 #include "framework/plugin/loader.h"
+#include "framework/plugin/testing.h"
 #include "framework/train/trainer.h"
 
 namespace tessera {
@@ -183,6 +184,54 @@ TEST_F(SwapMatrix, TokensInPlaceOfIds) {
       }
   EXPECT_EQ(legal, 22);
   EXPECT_EQ(illegal, 2);
+}
+
+// Models of the graph answer through inner products, with ids and with tokens; heads of histories refuse them.
+TEST_F(SwapMatrix, ModelsOfTheGraph) {
+  const std::string features =
+      "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[[featurizer]]\nplugin = \"text_hash\"\nmodality = "
+      "\"topic\"\nfields = [\"category\"]\nwidth = 8\n";
+  const std::vector<Part_> tokenizers{
+      {"item_id", features + "[tokenizer]\nplugin = \"item_id\"\n"},
+      {"pq",
+       features +
+           "[tokenizer]\nplugin = \"pq\"\nmissing = \"mean\"\nsubspaces = 2\ncodes = 8\nturns = 2\nfirst_rounds = "
+           "3\nfinal_rounds = 1\n"},
+      {"rq_kmeans", features + "[tokenizer]\nplugin = \"rq_vae\"\nwidths = []\nlevels = 2\ncodes = 8\n"}};
+  const std::vector<std::string> models{"lightgcn", "freedom", "mgcn", "lgmrec", "lattice", "grcn", "mmgcn"};
+  const std::vector<std::string> own_loss{"bm3", "slmrec"};
+  const std::vector<Part_> heads{{"dot_product", "plugin = \"dot_product\"\n"}, {"tcn", "plugin = \"tcn\"\n"}};
+  int legal = 0, illegal = 0;
+  for (const auto& name : models) {
+    const bool own = std::find(own_loss.begin(), own_loss.end(), name) != own_loss.end();
+    const Part_ model{name, str("plugin = \"", name, "\"\nwidth = 16\n")};
+    for (const auto& tokenizer : tokenizers)
+      for (const auto& head : heads) {
+        SCOPED_TRACE(str(tokenizer.name, " x ", name, " x ", head.name));
+        const Part_ with_loss{head.name, head.toml + (own ? "loss = \"none\"\n" : "loss = \"bpr\"\n")};
+        const auto pipeline = prepare(configuration(tokenizer, model, with_loss, "none"));
+        train_and_rank(*pipeline);
+        ++legal;
+      }
+    for (const auto& head : kHeads) {
+      if (head.name == "dot_product") continue;
+      SCOPED_TRACE(str(name, " x ", head.name));
+      const std::string said = message_of([&] { prepare(configuration(tokenizers[0], model, head, "counter")); });
+      const char* sentence = "it reads the interaction graph and has no states of a history";
+      if (head.name == "click") sentence = "but the model reads the graph alone";
+      if (head.name == "continue") sentence = "the model reads item vectors, the head has no item tower";
+      EXPECT_NE(said.find(sentence), std::string::npos) << said;
+      EXPECT_EQ(said.rfind("cell.toml:", 0), 0u) << said;
+      ++illegal;
+    }
+    if (!own) {
+      const Part_ silent{"none", heads[0].toml + "loss = \"none\"\n"};
+      const std::string said = message_of([&] { prepare(configuration(tokenizers[0], model, silent, "none")); });
+      EXPECT_NE(said.find("this model has no loss of its own"), std::string::npos) << said;
+    }
+  }
+  EXPECT_EQ(legal, static_cast<int>(6 * models.size()));
+  EXPECT_EQ(illegal, static_cast<int>(5 * models.size()));
 }
 
 TEST_F(SwapMatrix, SharedIdentifiersAreRefusedByGenerativeHeads) {
