@@ -157,15 +157,14 @@ struct Learning {
     Tensor z = matmul(x, rotation);
     Random order = random();
     centres = first_centres(z, options.subspaces, options.codes, order);
-    product_kmeans(z, centres, options.first_rounds, context);
+    auto codes = product_kmeans(z, centres, options.first_rounds, context);
     const int turns = options.rotation == "opq" ? options.turns : 0;
     for (int turn = 0; turn < turns; ++turn) {
-      const Tensor y = decode_product_codes(nearest_product_codes(z, centres), centres);
-      rotation = next_rotation(rotation, z, y);
+      rotation = next_rotation(rotation, z, decode_product_codes(codes, centres));
       // The product of many turns is put right again, now and then and at the end.
       if (turn + 1 == turns || turn % 16 == 15) rotation = polar_factor(rotation.to(DType::f64)).to(DType::f32);
       z = matmul(x, rotation);
-      product_kmeans(z, centres, options.turn_rounds, context);
+      codes = product_kmeans(z, centres, options.turn_rounds, context);
       context.progress(static_cast<double>(turn + 1) / turns, str(name, ": turn ", turn + 1, " of ", turns));
     }
     product_kmeans(z, centres, options.final_rounds, context);
@@ -199,17 +198,18 @@ std::vector<std::int32_t> balanced_allocation(std::span<const double> variances,
   return order;
 }
 
-void product_kmeans(const Tensor& x, Tensor& centres, int rounds, const FitContext& context) {
+std::vector<std::int32_t> product_kmeans(const Tensor& x, Tensor& centres, int rounds, const FitContext& context) {
   std::vector<std::int32_t> last;
   std::vector<std::int64_t> hits;
   for (int round = 0; round < rounds; ++round) {
     if (context.stop()) throw Stopped("product_kmeans: stopped");
     auto codes = nearest_product_codes(x, centres);
-    if (codes == last) return;
+    if (codes == last) break;
     centres = product_code_means(x, codes, centres, hits);
     revive(x, codes, hits, centres);
     last = std::move(codes);
   }
+  return last.empty() ? nearest_product_codes(x, centres) : last;
 }
 
 void ProductQuantizer::fit(const Tensor& x, const ProductQuantizerOptions& options, const FitContext& context,

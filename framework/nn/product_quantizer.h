@@ -69,7 +69,9 @@ TESSERA_API std::string possible_subspaces(std::int64_t width);
 TESSERA_API std::vector<std::int32_t> balanced_allocation(std::span<const double> variances, int subspaces);
 
 // Rounds of k-means in all parts at once from these centres (M, K, D / M), x: (N, D): ends early where no code changes.
-// A centre that lost all rows moves to the row of its part that is farthest from its own.
-TESSERA_API void product_kmeans(const Tensor& x, Tensor& centres, int rounds, const FitContext& context);
+// A centre that lost all rows moves to the row of its part that is farthest from its own. Returns the codes that the
+// centres are the means of, (N, M).
+TESSERA_API std::vector<std::int32_t> product_kmeans(const Tensor& x, Tensor& centres, int rounds,
+                                                     const FitContext& context);
 
 }  // namespace tessera
