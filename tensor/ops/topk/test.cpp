@@ -96,6 +96,16 @@ TEST(TopK, NanAndMinusInfinityNeverWin) {
   EXPECT_EQ(best.score[2], -kInfinity);
 }
 
+TEST(TopK, NanHidesNothingInALongRow) {
+  Tensor x = Tensor::full({1, 1000}, -1.0);
+  for (const std::size_t i : {0u, 130u, 131u, 255u, 400u, 999u}) x.values<float>()[i] = std::nanf("");
+  x.values<float>()[129] = 5.0f;  // before and after NaN in its block
+  x.values<float>()[398] = 4.0f;
+  x.values<float>()[998] = 3.0f;
+  x.values<float>()[3] = 2.0f;
+  EXPECT_EQ(topk(x, 4).index, (std::vector<std::int32_t>{129, 398, 998, 3}));
+}
+
 TEST(TopK, EqualsASort) {
   for (const auto& [n, k] : {std::pair{1, 1}, {7, 3}, {1000, 50}, {1000, 1000}, {37, 60}}) {
     const Tensor x = coarse({5, n}, 3), one = Tensor::full({1, 1}, 1);

@@ -6,6 +6,7 @@
 #include "tensor/core/agree.h"
 #include "tensor/core/dispatch.h"
 #include "tensor/core/parallel.h"
+#include "tensor/core/simd.h"
 #include "tensor/gemm/gemm.h"
 
 namespace tessera {
@@ -29,15 +30,12 @@ class Best {
   explicit Best(int k) : k_(static_cast<std::size_t>(k)) { heap_.reserve(k_); }
 
   void offer(const float* score, std::int64_t n, std::int64_t first_index) {
-    constexpr std::int64_t kBlock = 32;  // most blocks hold nothing new once the heap is full
+    constexpr std::int64_t kLanes = simd::kLanes<float>, kBlock = 8 * kLanes;
     std::int64_t i = 0;
-    for (; i + kBlock <= n; i += kBlock) {
-      const float* block = score + i;
-      const float bar = bar_;
-      int any = 0;
-#pragma omp simd reduction(| : any)
-      for (std::int64_t j = 0; j < kBlock; ++j) any |= block[j] > bar ? 1 : 0;
-      if (any) offer_each(block, kBlock, first_index + i);
+    for (; i + kBlock <= n; i += kBlock) {  // most blocks hold nothing new once the heap is full
+      simd::Vec<float> top = simd::broadcast(bar_);
+      for (std::int64_t j = 0; j < kBlock; j += kLanes) top = simd::max<float>(simd::load(score + i + j), top);
+      if (simd::top<float>(top) > bar_) offer_each(score + i, kBlock, first_index + i);
     }
     offer_each(score + i, n - i, first_index + i);
   }
