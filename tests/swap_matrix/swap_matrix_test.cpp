@@ -198,7 +198,8 @@ TEST_F(SwapMatrix, ModelsOfTheGraph) {
            "[tokenizer]\nplugin = \"pq\"\nmissing = \"mean\"\nsubspaces = 2\ncodes = 8\nturns = 2\nfirst_rounds = "
            "3\nfinal_rounds = 1\n"},
       {"rq_kmeans", features + "[tokenizer]\nplugin = \"rq_vae\"\nwidths = []\nlevels = 2\ncodes = 8\n"}};
-  const std::vector<std::string> models{"lightgcn", "freedom", "mgcn", "lgmrec", "lattice", "grcn", "mmgcn"};
+  const std::vector<std::string> models{"vbpr", "lightgcn", "bm3",     "slmrec", "freedom",
+                                        "mgcn", "lgmrec",   "lattice", "grcn",   "mmgcn"};
   const std::vector<std::string> own_loss{"bm3", "slmrec"};
   const std::vector<Part_> heads{{"dot_product", "plugin = \"dot_product\"\n"}, {"tcn", "plugin = \"tcn\"\n"}};
   int legal = 0, illegal = 0;
