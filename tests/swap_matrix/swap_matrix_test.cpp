@@ -198,8 +198,8 @@ TEST_F(SwapMatrix, ModelsOfTheGraph) {
            "[tokenizer]\nplugin = \"pq\"\nmissing = \"mean\"\nsubspaces = 2\ncodes = 8\nturns = 2\nfirst_rounds = "
            "3\nfinal_rounds = 1\n"},
       {"rq_kmeans", features + "[tokenizer]\nplugin = \"rq_vae\"\nwidths = []\nlevels = 2\ncodes = 8\n"}};
-  const std::vector<std::string> models{"vbpr", "lightgcn", "bm3",     "slmrec", "freedom",
-                                        "mgcn", "lgmrec",   "lattice", "grcn",   "mmgcn"};
+  const std::vector<std::string> models{"vbpr",   "lightgcn", "bm3",  "slmrec", "freedom",  "mgcn",
+                                        "lgmrec", "lattice",  "grcn", "mmgcn",  "graphsage"};
   const std::vector<std::string> own_loss{"bm3", "slmrec"};
   const std::vector<Part_> heads{{"dot_product", "plugin = \"dot_product\"\n"}, {"tcn", "plugin = \"tcn\"\n"}};
   int legal = 0, illegal = 0;
@@ -220,7 +220,8 @@ TEST_F(SwapMatrix, ModelsOfTheGraph) {
       const std::string said = message_of([&] { prepare(configuration(tokenizers[0], model, head, "counter")); });
       const char* sentence = "it reads the interaction graph and has no states of a history";
       if (head.name == "click") sentence = "but the model reads the graph alone";
-      if (head.name == "continue") sentence = "the model reads item vectors, the head has no item tower";
+      if (head.name == "continue" && name != "graphsage")
+        sentence = "the model reads item vectors, the head has no item tower";
       EXPECT_NE(said.find(sentence), std::string::npos) << said;
       EXPECT_EQ(said.rfind("cell.toml:", 0), 0u) << said;
       ++illegal;
@@ -233,6 +234,37 @@ TEST_F(SwapMatrix, ModelsOfTheGraph) {
   }
   EXPECT_EQ(legal, static_cast<int>(6 * models.size()));
   EXPECT_EQ(illegal, static_cast<int>(5 * models.size()));
+}
+
+// MMGRec: its tokenizer under every model and head, its encoder over every tokenizer.
+TEST_F(SwapMatrix, IdentifiersOfBehaviourAndSets) {
+  const Part_ graph{"graph_rq_vae",
+                    "[[featurizer]]\nplugin = \"text_hash\"\nwidth = 16\n[tokenizer]\nplugin = "
+                    "\"graph_rq_vae\"\nlevels = 2\ncodes = 8\nfused_width = 8\nhidden_width = 8\nvector_width = "
+                    "8\ngraph_epochs = 1\n"};
+  const Part_ sets{"relation_bidirectional",
+                   "plugin = \"relation_transformer\"\nwidth = 16\nlayers = 1\nheads = 2\nhead_width = 8\nffn = 16\n"};
+  int legal = 0, illegal = 0;
+  const auto cell = [&](const Part_& tokenizer, const Part_& model, const Part_& head) {
+    SCOPED_TRACE(str(tokenizer.name, " x ", model.name, " x ", head.name));
+    const std::string expected = sentence(model.name, head.name);
+    const std::string toml = configuration(tokenizer, model, head, "popularity");
+    if (expected.empty()) {
+      train_and_rank(*prepare(toml));
+      ++legal;
+      return;
+    }
+    const std::string said = message_of([&] { prepare(toml); });
+    EXPECT_NE(said.find(expected), std::string::npos) << said;
+    ++illegal;
+  };
+  for (const auto& head : kHeads) {
+    for (const auto& model : kModels) cell(graph, model, head);
+    cell(graph, sets, head);
+    for (const auto& tokenizer : kTokenizers) cell(tokenizer, sets, head);
+  }
+  EXPECT_EQ(legal, 46);
+  EXPECT_EQ(illegal, 32);
 }
 
 TEST_F(SwapMatrix, SharedIdentifiersAreRefusedByGenerativeHeads) {
