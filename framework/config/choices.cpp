@@ -12,8 +12,9 @@ namespace {
 
 void gather(const Value& table, const std::string& section, const std::string& path, std::vector<Choices>& out,
             std::vector<std::string>& problems) {
-  for (const auto& [name, value] : table.members) {
-    const std::string key = path.empty() ? name : path + "." + name;
+  for (const auto& member : table.members) {
+    const Value& value = member.value;
+    const std::string key = path.empty() ? member.key : path + "." + member.key;
     const auto problem = [&](const std::string& text) {
       problems.push_back(str(value.position.text(), ": '", key, "' in [", section, "] ", text));
     };

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "framework/nn/graph_losses.h"
+#include "framework/nn/interaction_graph.h"
 #include "framework/nn/linear.h"
 #include "framework/nn/modality_features.h"
 #include "framework/plugin/plugin.h"
@@ -66,7 +67,9 @@ class Vbpr final : public Model {
   std::pair<Tensor, Tensor> propagate_batch(ItemVectorSource* tower, std::span<const std::int32_t> users,
                                             std::span<const std::int32_t> items) override {
     const Tensor u = gather_rows((*users_)(), users);
-    const Tensor i = concat_columns({tower->vectors(items), (*projection_)(gather_rows(features_, items))});
+    const Distinct item = distinct(items, features_.rows());  // a tower may cost much an item
+    const Tensor once = concat_columns({tower->vectors(item.rows), (*projection_)(gather_rows(features_, item.rows))});
+    const Tensor i = gather_rows(once, item.place);
     if (Tape::current() != nullptr) kept_ = {u, i, {items.begin(), items.end()}, false};
     return {u, i};
   }

@@ -163,6 +163,18 @@ TEST(GraphModelsGoldenGrad, TableOfMmgcnAsPublished) {
   compare("mmgcn", "train_table = false\n", "", {"users", "preference", "tower"});
 }
 
+TEST(GraphModelsErrors, SlmrecHalvesItsWidth) {
+  const Dataset data = testing::random_world(60, 40);
+  try {
+    System(data, testing::id_tokens(data), with_plugin("slmrec", "width = 15\n"), head_of({"slmrec", "", true}));
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_STREQ(
+        error.what(),
+        "model:2:1: width is 15, but the second modality is contrasted in half of it; expected an even number");
+  }
+}
+
 TEST_P(GraphModels, SameBitsForAnyNumberOfThreads) {
   std::vector<std::vector<float>> found;
   for (const int count : {1, 2, 3}) {
