@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <csignal>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -17,10 +18,28 @@ namespace {
 
 thread_local bool inside_tile = false;
 
+// Threads that are made while it lives take no signals. oneDNN's matrix products point the stack pointer at a buffer on
+// the heap, so a handler's frame must not be written there; the main thread's handlers have a stack of their own.
+class NoSignals {
+ public:
+  NoSignals() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~NoSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  NoSignals(const NoSignals&) = delete;
+  NoSignals& operator=(const NoSignals&) = delete;
+
+ private:
+  sigset_t before_;
+};
+
 // One job at a time; tiles are handed out by a counter, so a slow thread does not hold the others.
 class Pool {
  public:
   explicit Pool(int threads) {
+    const NoSignals none;
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
   }
   ~Pool() {

@@ -1,5 +1,6 @@
 #include "tools/cli/session.h"
 
+#include <array>
 #include <csignal>
 #include <iostream>
 #include <thread>
@@ -17,14 +18,31 @@ extern "C" void on_signal(int signal) {
   stop_flag = 1;
 }
 
+// The handler runs on a stack of its own: oneDNN's matrix products point the stack pointer at a buffer on the heap, and
+// the frame of a handler on that "stack" would be written over what lies there.
+void handle(int signal) {
+  alignas(64) static std::array<char, 128 * 1024> memory;
+  stack_t stack{};
+  if (sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_DISABLE) != 0) {  // a sanitizer may have set one
+    stack = {};
+    stack.ss_sp = memory.data();
+    stack.ss_size = memory.size();
+    sigaltstack(&stack, nullptr);
+  }
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_ONSTACK | SA_RESTART;
+  sigaction(signal, &action, nullptr);
+}
+
 }  // namespace
 
 bool stop_requested() { return stop_flag != 0; }
 
 Session::Session(const std::vector<std::string>& plugin_folders, bool quiet)
     : loader(registry, plugin_folders), bar_(quiet) {
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  handle(SIGINT);
+  handle(SIGTERM);
 }
 
 void Session::say(const std::string& line) {
