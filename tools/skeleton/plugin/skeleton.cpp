@@ -26,7 +26,10 @@ class Skeleton final : public Tokenizer {
 
   ItemTokens tokens(const Dataset&) const override {
     const auto codes = codes_.values<std::int32_t>();
-    return {{{"bucket", options_.buckets, ""}}, {codes.begin(), codes.end()}, {}, {}};
+    ItemTokens tokens;
+    tokens.levels = {{"bucket", options_.buckets, ""}};
+    tokens.codes.assign(codes.begin(), codes.end());
+    return tokens;
   }
 
   std::vector<std::int32_t> encode(const std::map<std::string, ItemFeatures>&) const override {
