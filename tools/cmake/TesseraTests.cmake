@@ -1,5 +1,10 @@
-# tessera_add_tests(<name> SOURCES <files> LINK <libraries> [LABELS <labels>])
-# One GoogleTest program. Suites whose name ends in Grad carry the label grad, suites that end in Gpu the label gpu.
+# The address sanitizer watches the libraries and plugins; with it in the tests too they take twice as long to compile. (The thread sanitizer
+# must see all code.)
+set(tests_unwatched)
+if(TESSERA_SANITIZE MATCHES address)
+  set(tests_unwatched -fno-sanitize=all)
+endif()
+
 add_custom_target(tessera_unit_tests)  # every test program and every plugin, without the command line
 if(TESSERA_TESTS)
   enable_testing()
@@ -11,11 +16,13 @@ if(TESSERA_TESTS)
   add_library(tessera_tests_pch OBJECT ${PROJECT_BINARY_DIR}/tessera_tests_pch.cpp)
   target_link_libraries(tessera_tests_pch PRIVATE tessera_settings GTest::gtest)
   set_target_properties(tessera_tests_pch PROPERTIES POSITION_INDEPENDENT_CODE OFF)
-  target_compile_options(tessera_tests_pch PRIVATE -fPIE)
+  target_compile_options(tessera_tests_pch PRIVATE -fPIE ${tests_unwatched})
   target_precompile_headers(tessera_tests_pch PRIVATE <algorithm> <cmath> <cstdint> <cstring> <filesystem> <fstream> <functional> <limits> <map>
     <memory> <numeric> <set> <span> <sstream> <string> <vector> <gtest/gtest.h>)
 endif()
 
+# tessera_add_tests(<name> SOURCES <files> LINK <libraries> [LABELS <labels>])
+# One GoogleTest program. Suites whose name ends in Grad carry the label grad, suites that end in Gpu the label gpu.
 function(tessera_add_tests name)
   cmake_parse_arguments(arg "" "" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT TESSERA_TESTS OR NOT arg_SOURCES)
@@ -24,6 +31,7 @@ function(tessera_add_tests name)
   add_executable(${name} ${arg_SOURCES})
   target_link_libraries(${name} PRIVATE ${arg_LINK} tessera_settings GTest::gtest GTest::gtest_main)
   add_dependencies(tessera_unit_tests ${name})
+  target_compile_options(${name} PRIVATE ${tests_unwatched})
   target_precompile_headers(${name} REUSE_FROM tessera_tests_pch)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   target_compile_definitions(${name} PRIVATE TESSERA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" TESSERA_BINARY_DIR="${PROJECT_BINARY_DIR}")
