@@ -10,33 +10,14 @@
 #include "framework/data/dataset.h"
 #include "framework/data/rejects.h"
 #include "framework/data/split.h"
+#include "framework/data/testing.h"
 #include "tensor/core/parallel.h"
 
 namespace tessera {
 namespace {
 
-// User u has 3 + u % 20 items; item j of user u is 100 u + j, so a batch tells where each number came from.
-Dataset world(std::int64_t users = 57) {
-  Dataset data;
-  data.name = "world";
-  for (std::int64_t i = 0; i < users * 100; ++i) data.items.ids.push_back("i" + std::to_string(i));
-  for (std::int64_t u = 0; u < users; ++u) {
-    data.user_ids.push_back("u" + std::to_string(u));
-    for (std::int64_t j = 0; j < 3 + u % 20; ++j) {
-      data.interactions.item.push_back(static_cast<std::int32_t>(100 * u + j));
-      data.interactions.time.push_back(1000 * j + u);
-      data.interactions.label.push_back(static_cast<std::int8_t>(j % 2));
-    }
-    data.interactions.offset.push_back(data.interactions.size());
-  }
-  return data;
-}
-
-Dataset leave_one_out() {
-  Dataset data = world();
-  split(data, {}, 1);
-  return data;
-}
+using testing::leave_one_out;
+using testing::world;
 
 bool equal(const TrainBatch& a, const TrainBatch& b) {
   return a.histories.user == b.histories.user && a.histories.offset == b.histories.offset &&
@@ -317,8 +298,9 @@ TEST(Split, RatioIsPerUserAndRepeatable) {
 
 TEST(Split, SaysWhatDoesNotFit) {
   Dataset data = world(3);
-  EXPECT_EQ(message([&] { split(data, {.method = "given"}, 1); }),
-            "split: method 'given', but 'world' came without a split of its own; use leave_one_out, time, ratio or mmrec");
+  EXPECT_EQ(
+      message([&] { split(data, {.method = "given"}, 1); }),
+      "split: method 'given', but 'world' came without a split of its own; use leave_one_out, time, ratio or mmrec");
   EXPECT_NE(message([&] {
               split(data, {.method = "time", .valid = 0.5, .test = 0.5}, 1);
             }).find("valid 0.5 and test 0.5 leave nothing to train on"),
