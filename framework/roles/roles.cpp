@@ -86,6 +86,10 @@ std::vector<float> Head::score_memory(Model&, const Memory&, std::span<const std
                                       std::span<const std::int32_t>) {
   not_offered("head", "score_memory");
 }
+Explanation Head::explain(Model&, const Histories&, const RankRequest&, std::span<const std::int64_t>,
+                          std::span<const std::int32_t>) {
+  not_offered("head", "explain");
+}
 
 std::vector<float> Head::score_each(Model& model, const Histories& histories) {
   std::vector<float> scores;
