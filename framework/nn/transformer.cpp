@@ -1,6 +1,8 @@
 #include "framework/nn/transformer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <string>
 
 #include "tensor/ops/dropout/dropout.h"
@@ -23,6 +25,33 @@ std::vector<std::int32_t> merged_rows(std::span<const std::int64_t> old, std::sp
     for (std::int64_t i = news[b]; i < news[b + 1]; ++i) rows.push_back(static_cast<std::int32_t>(old.back() + i));
   }
   return rows;
+}
+
+// Offsets (B + 1) of continuations, `fresh` rows each, by the memory's row that each looks at.
+std::vector<std::int64_t> by_memory(std::span<const std::int32_t> row, std::int64_t fresh, std::size_t offsets) {
+  check(std::is_sorted(row.begin(), row.end()),
+        "transformer: continuations over a memory must be in order of its rows");
+  std::vector<std::int64_t> by_row(offsets, 0);
+  for (const std::int32_t r : row) by_row[static_cast<std::size_t>(r) + 1] += fresh;
+  for (std::size_t b = 1; b < by_row.size(); ++b) by_row[b] += by_row[b - 1];
+  return by_row;
+}
+
+// Adds share * softmax(scale q . k) over the keys (n, heads * width), each head after head.
+void add_softmax(const double* query, const double* keys, std::int64_t n, std::int64_t heads, std::int64_t width,
+                 double share, std::vector<double>& sum) {
+  std::vector<double> score(static_cast<std::size_t>(n));
+  for (std::int64_t h = 0; h < heads; ++h) {
+    for (std::int64_t j = 0; j < n; ++j) {
+      const double* key = keys + (j * heads + h) * width;
+      score[static_cast<std::size_t>(j)] =
+          std::inner_product(key, key + width, query + h * width, 0.0) / std::sqrt(static_cast<double>(width));
+    }
+    const double top = *std::max_element(score.begin(), score.end());
+    double total = 0.0;
+    for (double& s : score) total += s = std::exp(s - top);
+    for (std::size_t j = 0; j < score.size(); ++j) sum[j] += share * score[j] / total;
+  }
 }
 
 }  // namespace
@@ -71,6 +100,23 @@ Tensor TransformerBlock::cross_attend(const Tensor& x, std::span<const std::int6
 }
 
 Tensor TransformerBlock::feed_forward(const Tensor& x) { return add_dropout(x, ffn_(ffn_norm_(x)), options_.dropout); }
+
+void TransformerBlock::weigh_memory(const Tensor& x, std::span<const std::int64_t> offset, const Tensor& key,
+                                    std::span<const std::int64_t> memory_offset, double share,
+                                    std::vector<std::vector<double>>& weight) {
+  const Tensor query = (*cross_query_)((*cross_norm_)(x)).to(DType::f64), keys = key.to(DType::f64);
+  weight.resize(static_cast<std::size_t>(x.rows()));
+  for (std::size_t b = 0; b + 1 < offset.size(); ++b) {
+    const std::int64_t n = length(memory_offset, static_cast<std::int64_t>(b));
+    for (std::int64_t i = offset[b]; i < offset[b + 1] && n > 0; ++i) {
+      std::vector<double>& sum = weight[static_cast<std::size_t>(i)];
+      sum.resize(static_cast<std::size_t>(n), 0.0);
+      add_softmax(query.data<double>() + i * query.columns(), keys.data<double>() + memory_offset[b] * keys.columns(),
+                  n, options_.heads, query.columns() / options_.heads, share / options_.heads, sum);
+    }
+  }
+}
+
 Tensor TransformerBlock::memory_keys(const Tensor& memory) { return (*cross_key_)(memory); }
 Tensor TransformerBlock::memory_values(const Tensor& memory) { return (*cross_value_)(memory); }
 
@@ -214,13 +260,7 @@ Tensor Transformer::extend(const Tensor& x, std::span<const std::int32_t> row, s
   check(!previous || parent.size() == row.size(), "transformer: ", parent.size(), " parents for ", count,
         " continuations");
   const AttentionOptions options = attention_options(false);
-  std::vector<std::int64_t> by_row(cache.memory_offset.size(), 0);
-  if (options_.cross) {
-    check(std::is_sorted(row.begin(), row.end()),
-          "transformer: continuations over a memory must be in order of its rows");
-    for (const std::int32_t r : row) by_row[static_cast<std::size_t>(r) + 1] += fresh;
-    for (std::size_t b = 1; b < by_row.size(); ++b) by_row[b] += by_row[b - 1];
-  }
+  const auto by_row = options_.cross ? by_memory(row, fresh, cache.memory_offset.size()) : std::vector<std::int64_t>();
   branches.row.assign(row.begin(), row.end());
   branches.rows = before + static_cast<int>(fresh);
   branches.key.resize(blocks_.size());
@@ -258,6 +298,9 @@ Tensor Transformer::extend(const Tensor& x, std::span<const std::int32_t> row, s
       attended = concat_columns(parts).reshape({count * fresh, inner});
     }
     y = blocks_[l]->after_attention(y, attended);
+    if (options_.cross && branches.weighs)
+      blocks_[l]->weigh_memory(y, by_row, cache.memory_key[l], cache.memory_offset, 1.0 / options_.layers,
+                               branches.memory_weight);
     if (options_.cross)
       y = blocks_[l]->cross_attend(y, by_row, cache.memory_key[l], cache.memory_value[l], cache.memory_offset);
     y = blocks_[l]->feed_forward(y);

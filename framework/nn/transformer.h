@@ -46,6 +46,9 @@ struct TransformerBranches {
   std::vector<std::int32_t> row;   // (C) which cached sequence; ascending where blocks attend to a memory
   int rows = 0;                    // t: rows of each so far
   std::vector<Tensor> key, value;  // (C, t*H*Dk) each layer; keys are not rotated
+  bool weighs = false;             // set before extend(): memory_weight is wanted too
+  std::vector<std::vector<double>>
+      memory_weight;  // of each newest row: attention on the rows of its memory, mean over heads and layers
 };
 
 // One block: x += attention(norm(x)); with cross, x += attention(norm(x), memory); x += feed_forward(norm(x)).
@@ -59,6 +62,11 @@ class TESSERA_API TransformerBlock : public Module {
   Tensor cross_attend(const Tensor& x, std::span<const std::int64_t> offset, const Tensor& key, const Tensor& value,
                       std::span<const std::int64_t> memory_offset);  // the second
   Tensor feed_forward(const Tensor& x);                              // the third
+  // Where cross_attend() looks: the softmax of each row of x over the memory's rows, mean over the heads, times share,
+  // added to weight. For explanations: one thread, not recorded.
+  void weigh_memory(const Tensor& x, std::span<const std::int64_t> offset, const Tensor& key,
+                    std::span<const std::int64_t> memory_offset, double share,
+                    std::vector<std::vector<double>>& weight);
   Tensor memory_keys(const Tensor& memory);
   Tensor memory_values(const Tensor& memory);
 
