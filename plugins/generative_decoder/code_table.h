@@ -16,6 +16,9 @@ class LevelScores {
  public:
   // out: one number a child, in the order of the trie.
   void children(std::int32_t prefix, const Trie::Children& children, double* out) const;
+  // Probability of all that is no child: codes that lead to no item, of other levels too where these share a
+  // vocabulary. 0 where legal.
+  double outside(std::int32_t prefix, const Trie::Children& children) const;
   // Of all codes 0 .. K - 1 of the level, whether an item has them or not; not where legal or where nodes have vectors.
   void all(std::int32_t prefix, std::int64_t codes, double* out) const;
 

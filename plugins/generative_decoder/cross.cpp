@@ -103,14 +103,20 @@ class CrossDecoding final : public Decoding {
     const Tensor vectors = step.level == 0 ? table.start(static_cast<std::int64_t>(step.row.size()))
                                            : table.read(step.level - 1, step.code);
     TransformerBranches next;
+    next.weighs = weighs_;
     const Tensor states = form_.decoder().extend(form_.input(step.level, vectors), step.row, step.parent, cache_,
                                                  step.level > 0 ? &branches_ : nullptr, next);
     branches_ = std::move(next);
     return table.scores(step.level, states);
   }
+  bool keep_attention() override { return weighs_ = true; }
+  std::span<const double> attention(std::int32_t prefix) const override {
+    return branches_.memory_weight[static_cast<std::size_t>(prefix)];
+  }
 
  private:
   Cross& form_;
+  bool weighs_ = false;
   TransformerCache cache_;
   TransformerBranches branches_;
 };

@@ -1,5 +1,7 @@
 #include "plugins/generative_decoder/filter.h"
 
+#include <algorithm>
+
 #include "tensor/core/error.h"
 
 namespace tessera {
@@ -22,6 +24,12 @@ std::vector<std::int32_t> CountedTrie::leaves_allowed(std::span<const std::uint8
   // A parent's number is smaller than its children's.
   for (std::size_t node = leaves.size(); node-- > 1;) leaves[static_cast<std::size_t>(parent_[node])] += leaves[node];
   return leaves;
+}
+
+std::int64_t CountedTrie::most_prefixes(std::int64_t width) const {
+  std::int64_t most = 1;
+  for (int depth = 1; depth < trie_.levels(); ++depth) most = std::max<std::int64_t>(most, trie_.nodes_at(depth));
+  return width > 0 ? std::min(width, most) : most;
 }
 
 Filter::Filter(const CountedTrie& trie, const RankRequest& request)

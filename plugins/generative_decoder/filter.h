@@ -17,6 +17,8 @@ class CountedTrie {
   std::int64_t items() const { return items_; }
   std::int32_t parent(std::int32_t node) const { return parent_[static_cast<std::size_t>(node)]; }  // -1 of the root
   std::span<const std::int32_t> leaves() const { return leaves_; }                                  // (nodes)
+  // The most prefixes that a row keeps at a level, with a beam of `width` (0: all).
+  std::int64_t most_prefixes(std::int64_t width) const;
   // Items under each node that the mask allows.
   std::vector<std::int32_t> leaves_allowed(std::span<const std::uint8_t> allowed) const;
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,10 @@ class Decoding {
  public:
   virtual ~Decoding() = default;
   virtual LevelScores advance(const Step& step) = 0;  // scores of step.level; steps come level by level
+  // From the next step on, attention() answers. False: this form has no decoder beside a memory, and it never does.
+  virtual bool keep_attention() { return false; }
+  // Where a prefix of the newest step looks: a share for each state of its row, together one; empty without states.
+  virtual std::span<const double> attention(std::int32_t) const { return {}; }
 };
 
 // How identifiers are generated from a memory: one of the four forms.

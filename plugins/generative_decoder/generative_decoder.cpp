@@ -2,6 +2,7 @@
 
 #include "framework/config/config.h"
 #include "framework/plugin/plugin.h"
+#include "plugins/generative_decoder/explain.h"
 #include "plugins/generative_decoder/form.h"
 #include "plugins/generative_decoder/search.h"
 #include "tensor/autograd/tape.h"
@@ -45,6 +46,8 @@ class GenerativeDecoder final : public Head {
   Ranking rank_memory(Model& model, const Memory& memory, const RankRequest& request) override;
   std::vector<float> score_memory(Model& model, const Memory& memory, std::span<const std::int64_t> offset,
                                   std::span<const std::int32_t> items) override;
+  Explanation explain(Model& model, const Histories& histories, const RankRequest& request,
+                      std::span<const std::int64_t> offset, std::span<const std::int32_t> items) override;
 
  private:
   Memory read(Model& model, const Histories& histories) const {
@@ -56,8 +59,6 @@ class GenerativeDecoder final : public Head {
     for (int l = 0; l < catalog_->levels(); ++l) codes.push_back(catalog_->level(l).codes);
     return codes;
   }
-  // The most prefixes that a row keeps at a level, with a beam of `width` (0: all).
-  std::int64_t most_prefixes(std::int64_t width) const;
 
   GenerativeOptions options_;
   Section section_;
@@ -99,6 +100,7 @@ HeadSpec GenerativeDecoder::spec(const ModelSpec& model) const {
   spec.form = batch_form(options_.form, model);
   spec.has_item_tower = options_.form != "continue";
   spec.needs_unique_items = true;
+  spec.explains = true;
   spec.answers_memories = model.reads_histories && !reads_states();
   return spec;
 }
@@ -129,13 +131,6 @@ void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& mode
   add_module(options_.form, *form_);
 }
 
-std::int64_t GenerativeDecoder::most_prefixes(std::int64_t width) const {
-  std::int64_t most = 1;
-  for (int depth = 1; depth < catalog_->levels(); ++depth)
-    most = std::max<std::int64_t>(most, trie_->trie().nodes_at(depth));
-  return width > 0 ? std::min(width, most) : most;
-}
-
 Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const RankRequest& request) {
   const NoTape no_tape;
   return rank_memory(model, read(model, histories), request);
@@ -150,7 +145,7 @@ Ranking GenerativeDecoder::rank_memory(Model& model, const Memory& memory, const
   const Filter filter(*trie_, request);
   const Search search(*table_, *trie_);
   const auto decoding = form_->decode(model, memory);
-  const std::int64_t rows = memory.summary.rows(), together = Search::rows_together(most_prefixes(width));
+  const std::int64_t rows = memory.summary.rows(), together = Search::rows_together(trie_->most_prefixes(width));
   Ranking ranking;
   ranking.k = request.k;
   ranking.item.assign(static_cast<std::size_t>(rows * request.k), -1);
@@ -184,13 +179,21 @@ std::vector<float> GenerativeDecoder::score_memory(Model& model, const Memory& m
   const auto decoding = form_->decode(model, memory);
   std::int64_t longest = 1;
   for (std::size_t b = 0; b + 1 < offset.size(); ++b) longest = std::max(longest, offset[b + 1] - offset[b]);
-  const std::int64_t rows = memory.summary.rows(), together = Search::rows_together(most_prefixes(longest));
+  const std::int64_t rows = memory.summary.rows(), together = Search::rows_together(trie_->most_prefixes(longest));
   std::vector<float> scores;
   for (std::int64_t first = 0; first < rows; first += together) {
     const std::vector<float> part = search.score(*decoding, first, std::min(rows, first + together), offset, items);
     scores.insert(scores.end(), part.begin(), part.end());
   }
   return scores;
+}
+
+Explanation GenerativeDecoder::explain(Model& model, const Histories& histories, const RankRequest& request,
+                                       std::span<const std::int64_t> offset, std::span<const std::int32_t> items) {
+  const NoTape no_tape;
+  const Search search(*table_, *trie_);
+  const auto read = [&](const Histories& some) { return this->read(model, some); };
+  return Explainer(model, *form_, search, *trie_, read).explain(histories, request, offset, items);
 }
 
 std::unique_ptr<Head> make(const GenerativeOptions& options, const Section& section) {

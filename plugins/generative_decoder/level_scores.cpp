@@ -45,6 +45,20 @@ void LevelScores::children(std::int32_t prefix, const Trie::Children& children, 
   for (std::size_t c = 0; c < count; ++c) out[c] -= normalizer;
 }
 
+double LevelScores::outside(std::int32_t prefix, const Trie::Children& children) const {
+  if (legal_) return 0.0;
+  const std::int64_t columns = logits_.columns();
+  std::vector<char> inside(static_cast<std::size_t>(columns), 0);
+  for (const std::int32_t code : children.code)
+    inside[static_cast<std::size_t>(code < 0 ? absent_ : first_ + code)] = 1;
+  const float* row = logits_.data<float>() + prefix * columns;
+  const auto normalizer = static_cast<double>(normalizer_.data<float>()[prefix]);
+  double sum = 0.0;
+  for (std::int64_t c = 0; c < columns; ++c)
+    if (!inside[static_cast<std::size_t>(c)]) sum += std::exp(static_cast<double>(row[c]) - normalizer);
+  return std::min(sum, 1.0);  // the normaliser is rounded to f32
+}
+
 void LevelScores::all(std::int32_t prefix, std::int64_t codes, double* out) const {
   const float* row = logits_.data<float>() + prefix * logits_.columns() + first_;
   const auto normalizer = static_cast<double>(normalizer_.data<float>()[prefix]);

@@ -74,6 +74,27 @@ Level roots(std::int64_t rows, std::int32_t root) {
   return level;
 }
 
+// wanted[l][b]: the distinct prefixes of length l + 1 of the items of row first + b, ascending.
+using Wanted = std::vector<std::vector<std::vector<std::int32_t>>>;
+
+Wanted wanted_prefixes(const CountedTrie& trie, std::int64_t first, std::int64_t end,
+                       std::span<const std::int64_t> offset, std::span<const std::int32_t> items) {
+  Wanted wanted(static_cast<std::size_t>(trie.trie().levels()));
+  for (auto& level : wanted) level.resize(static_cast<std::size_t>(end - first));
+  for (std::int64_t row = first; row < end; ++row) {
+    std::vector<std::int32_t> nodes;
+    for (std::int64_t i = offset[static_cast<std::size_t>(row)]; i < offset[static_cast<std::size_t>(row) + 1]; ++i)
+      nodes.push_back(trie.trie().leaf_of(items[static_cast<std::size_t>(i)]));
+    std::sort(nodes.begin(), nodes.end());
+    for (std::size_t l = wanted.size(); l-- > 0;) {
+      nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+      wanted[l][static_cast<std::size_t>(row - first)] = nodes;
+      for (auto& node : nodes) node = trie.parent(node);
+    }
+  }
+  return wanted;
+}
+
 }  // namespace
 
 std::int64_t Search::rows_together(std::int64_t prefixes) {
@@ -180,23 +201,11 @@ Search::Found Search::free(Decoding& decoding, std::int64_t first, std::int64_t 
 }
 
 std::vector<float> Search::score(Decoding& decoding, std::int64_t first, std::int64_t end,
-                                 std::span<const std::int64_t> offset, std::span<const std::int32_t> items) const {
+                                 std::span<const std::int64_t> offset, std::span<const std::int32_t> items,
+                                 const Witness& witness) const {
   const Trie& trie = trie_.trie();
   const int levels = table_.levels();
-  // wanted[l][b]: the distinct prefixes of length l + 1 of the row's items, ascending.
-  std::vector<std::vector<std::vector<std::int32_t>>> wanted(static_cast<std::size_t>(levels));
-  for (auto& level : wanted) level.resize(static_cast<std::size_t>(end - first));
-  for (std::int64_t row = first; row < end; ++row) {
-    std::vector<std::int32_t> nodes;
-    for (std::int64_t i = offset[static_cast<std::size_t>(row)]; i < offset[static_cast<std::size_t>(row) + 1]; ++i)
-      nodes.push_back(trie.leaf_of(items[static_cast<std::size_t>(i)]));
-    std::sort(nodes.begin(), nodes.end());
-    for (int l = levels - 1; l >= 0; --l) {
-      nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
-      wanted[static_cast<std::size_t>(l)][static_cast<std::size_t>(row - first)] = nodes;
-      for (auto& node : nodes) node = trie_.parent(node);
-    }
-  }
+  const Wanted wanted = wanted_prefixes(trie_, first, end, offset, items);
   Level now = roots(end - first, trie.root());
   for (int l = 0; l < levels && now.begin.back() > 0; ++l) {
     const LevelScores scores = decoding.advance(now.step(l, first));
@@ -214,6 +223,7 @@ std::vector<float> Search::score(Decoding& decoding, std::int64_t first, std::in
         scores.children(number, children, log_p.data());
         for (; node != last && trie_.parent(*node) == prefix.node; ++node) {
           const auto c = static_cast<std::size_t>(*node - children.first);
+          if (witness) witness({l, first + row, number, c, scores, children, log_p});
           next.rows[b].push_back({prefix.score + log_p[c], *node, number, children.code[c]});
         }
       }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -29,10 +30,22 @@ class Search {
   // has. codes: K of each level. Tuples of items that may not be answered are left out.
   Found free(Decoding& decoding, std::int64_t first, std::int64_t end, const RankRequest& request, const Filter& filter,
              std::int64_t width, const std::vector<std::int64_t>& codes) const;
+  // A step on the way to a wanted item: from a prefix to one of its children.
+  struct Choice {
+    int level = 0;
+    std::int64_t row = 0;
+    std::int32_t prefix = 0;  // number among the prefixes of the decoding's newest step
+    std::size_t taken = 0;    // which child
+    const LevelScores& scores;
+    const Trie::Children& children;
+    std::span<const double> log_p;  // one number a child
+  };
+  using Witness = std::function<void(const Choice&)>;
   // Log-likelihoods of given items, one number each: those of row b are items[offset[b] .. offset[b + 1]). Prefixes
-  // that items share are computed once.
+  // that items share are computed once. The witness sees each choice once, level by level; a level's rows at one time.
   std::vector<float> score(Decoding& decoding, std::int64_t first, std::int64_t end,
-                           std::span<const std::int64_t> offset, std::span<const std::int32_t> items) const;
+                           std::span<const std::int64_t> offset, std::span<const std::int32_t> items,
+                           const Witness& witness = {}) const;
   // Rows to search together, so that at most some thousand prefixes are alive; `prefixes`: the most that a row can
   // have.
   static std::int64_t rows_together(std::int64_t prefixes);
