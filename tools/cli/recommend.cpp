@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <iostream>
+#include <optional>
 #include <sstream>
 #include <unordered_map>
 
@@ -11,6 +12,7 @@
 #include "tools/cli/arguments.h"
 #include "tools/cli/candidates.h"
 #include "tools/cli/command.h"
+#include "tools/cli/explain.h"
 #include "tools/cli/report.h"
 #include "tools/cli/session.h"
 
@@ -102,52 +104,28 @@ Memory recall_for(Askers& askers, const Arguments& arguments, const Pipeline& pi
   return std::move(recalled.memory);
 }
 
-// The identifier and the items of the history that share most of it.
-std::string explain(const Pipeline& pipeline, const Histories& histories, std::int64_t row, std::int32_t item) {
-  const Catalog& catalog = pipeline.catalog();
-  const auto own = catalog.codes_of(item);
-  std::string out = "identifier";
-  for (int l = 0; l < catalog.levels(); ++l)
-    out += str(" ", catalog.level(l).name, "=", own[static_cast<std::size_t>(l)]);
-  int longest = 0;
-  std::int32_t nearest = -1;
-  for (auto i = histories.offset[static_cast<std::size_t>(row)];
-       i < histories.offset[static_cast<std::size_t>(row) + 1]; ++i) {
-    const auto other = histories.item[static_cast<std::size_t>(i)];
-    const auto codes = catalog.codes_of(other);
-    int shared = 0;
-    while (shared < catalog.levels() &&
-           codes[static_cast<std::size_t>(shared)] == own[static_cast<std::size_t>(shared)])
-      ++shared;
-    if (shared > longest || (shared == longest && shared > 0)) longest = shared, nearest = other;
-  }
-  if (nearest < 0) return out + "; no item of the history shares its first code";
-  return out + str("; shares the first ", longest, " of ", catalog.levels(), " codes with ",
-                   pipeline.data().items.ids[static_cast<std::size_t>(nearest)], " of the history");
-}
-
-void print(const Arguments& arguments, const Pipeline& pipeline, const Askers& askers, const Ranking& ranking) {
+void print(const Arguments& arguments, const Pipeline& pipeline, const Askers& askers, const Ranking& ranking,
+           const Reasons* reasons) {
   const Items& items = pipeline.data().items;
   for (std::int64_t b = 0; b < askers.histories.rows(); ++b) {
     const auto& name = askers.names[static_cast<std::size_t>(b)];
     if (!arguments.has("json")) std::cout << (b ? "\n" : "") << "user " << name << "\n";
-    std::string json = "{\"user\":" + json_text(name) + ",\"items\":[";
+    std::string json = "{\"user\":" + json_text(name) + (reasons ? reasons->history_json(b) : "") + ",\"items\":[";
     for (int r = 0; r < ranking.k; ++r) {
       const auto at = static_cast<std::size_t>(b * ranking.k + r);
       const auto item = ranking.item[at];
       if (item < 0) break;
       const auto i = static_cast<std::size_t>(item);
       const std::string title = items.titles.empty() ? "" : items.titles[i];
-      const std::string why = arguments.has("explain") ? explain(pipeline, askers.histories, b, item) : "";
       if (arguments.has("json")) {
         json += str(r ? "," : "", "{\"item\":", json_text(items.ids[i]), ",\"title\":", json_text(title),
                     ",\"score\":", json_number(ranking.score[at]));
-        if (!why.empty()) json += ",\"why\":" + json_text(why);
+        if (reasons) json += reasons->json(b, r);
         json += "}";
       } else {
         std::cout << "  " << r + 1 << (r < 9 ? "   " : "  ") << items.ids[i] << "  " << fixed(ranking.score[at], 3)
                   << "  " << title << "\n";
-        if (!why.empty()) std::cout << "        " << why << "\n";
+        if (reasons) std::cout << reasons->text(b, r);
       }
     }
     if (arguments.has("json")) std::cout << json << "]}\n";
@@ -168,7 +146,10 @@ int run_recommend(const std::vector<std::string>& words) {
       "allow", po::value<std::string>(), "a file of item ids, one a line: only these are answered")(
       "seen", "answer items of the user's own history too")("memory", po::value<std::string>(),
                                                             "a user memory: answer from it, without reading histories")(
-      "explain", "identifier of each item and what it shares with the history")("json", "one JSON line a user");
+      "explain",
+      "identifier of each item and what it shares with the history; where the head generates items, also their "
+      "likelihood level by level, what the trie and the filters removed, and the weight of the history's items")(
+      "json", "one JSON line a user");
   if (!arguments.parse(words)) return 0;
   const std::string folder = arguments.words(1, 1)[0];
   const int k = arguments.get<int>("k");
@@ -201,9 +182,12 @@ int run_recommend(const std::vector<std::string>& words) {
   }
   if (arguments.has("allow")) request.allowed = items_of_file(pipeline->data().items, arguments.text("allow"));
   Model& model = pipeline->model();
-  print(arguments, *pipeline, askers,
-        remembers ? pipeline->head().rank_memory(model, memory, request)
-                  : pipeline->head().rank(model, askers.histories, request));
+  const Ranking ranking = remembers ? pipeline->head().rank_memory(model, memory, request)
+                                    : pipeline->head().rank(model, askers.histories, request);
+  std::optional<Reasons> reasons;
+  if (arguments.has("explain")) reasons.emplace(*pipeline, askers.histories, request, ranking, remembers);
+  if (reasons && !reasons->silence().empty()) std::cerr << "tessera recommend: " << reasons->silence() << "\n";
+  print(arguments, *pipeline, askers, ranking, reasons ? &*reasons : nullptr);
   return 0;
 }
 
