@@ -120,7 +120,7 @@ std::string Reasons::history_text(std::int64_t row, const std::vector<LevelReaso
 }
 
 std::string Reasons::text(std::int64_t row, int place) const {
-  const std::string first = kIndent + identifier(row, item(row, place)) + "\n";
+  std::string first = kIndent + identifier(row, item(row, place)) + "\n";
   if (!explanation_) return first;
   const auto& levels = this->levels(row, place);
   return first + levels_text(levels) + history_text(row, levels);
