@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "framework/data/dataset.h"
 #include "framework/nn/linear.h"
@@ -22,8 +23,8 @@ struct GraphSageOptions {
 // Two layers of GraphSAGE with mean aggregation (Hamilton et al. 2017) over the graph of users and items, as MMGRec
 // uses it (arXiv 2404.16555):
 //   X = [user vectors; features W_f],  h_i' = act(W_l mean_(j in N(i)) h_j + b + W_r h_i)
-// No self loops; a node without neighbours has a mean of zero. The mean of the items' features over a user's items
-// never changes, so it is taken once; the second layer multiplies before it takes means, because it is narrower then.
+// No self loops; a node without neighbours has a mean of zero. The second layer takes means before it multiplies: its
+// rows are few in training.
 class TESSERA_API GraphSage : public Module {
  public:
   // features (I, Df). The graph is that of the training part.
@@ -32,22 +33,26 @@ class TESSERA_API GraphSage : public Module {
   int width() const { return options_.output; }
   std::pair<Tensor, Tensor> vectors();  // of users (U, output) and items (I, output), recorded
   // The same for some users and items, in their order and with repetitions: the second layer is computed for them
-  // alone.
+  // alone, the first for them and their neighbours.
   std::pair<Tensor, Tensor> vectors_of(std::span<const std::int32_t> users, std::span<const std::int32_t> items);
   // Items that are not in the graph, (n, Df) -> (n, output). Not recorded.
   Tensor encode(const Tensor& features);
 
  private:
+  using Nodes = std::vector<std::int32_t>;
   struct Hidden {
-    Tensor users, items;  // (U, hidden), (I, hidden)
+    Tensor users, items;  // (U, hidden), (I, hidden), or the wanted rows
   };
-  Tensor inputs(const Tensor& features) { return options_.fuse ? (*fuse_)(features) : features; }
-  Tensor layer1(const Tensor& self, const Tensor& neighbours);
-  Hidden hidden();
+  struct Maps {
+    Tensor x, self, neighbours;  // what items enter with, and the first layer's maps of it
+  };
+  Maps maps(DType dtype);
+  Hidden hidden(const Nodes* wanted_users, const Nodes* wanted_items);  // null: all of them
+  Tensor layer2(const Tensor& self, const Tensor& neighbours);
 
   GraphSageOptions options_;
   SparseMatrix of_users_, of_items_;  // (U, I): means over a user's items; transposed, over an item's users
-  Tensor features_, mean_features_;   // (I, Df), (U, Df)
+  Tensor features_;                   // (I, Df)
   Parameter& users_;                  // (U, width)
   std::unique_ptr<Linear> fuse_;
   Linear self1_, neighbours1_, self2_, neighbours2_;

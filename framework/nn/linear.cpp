@@ -24,7 +24,7 @@ FeedForward::~FeedForward() = default;
 
 Tensor FeedForward::operator()(const Tensor& x, double hidden_dropout) {
   if (hidden_dropout == 0.0)
-    return feed_forward(x, up_.weight_(), up_.bias(), down_.weight_(), down_.bias(), activation_);
+    return feed_forward(x, up_.weight(), up_.bias(), down_.weight(), down_.bias(), activation_);
   return down_(dropout(up_(x, activation_), hidden_dropout));
 }
 

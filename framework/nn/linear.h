@@ -12,11 +12,11 @@ class TESSERA_API Linear : public Module {
   Linear(std::int64_t in, std::int64_t out, bool bias = true, Initializer weight = {});
   ~Linear() override;
   Tensor operator()(const Tensor& x, Activation activation = Activation::none);  // (..., in) -> (..., out)
+  // For maps that are fused with others.
+  Tensor weight() { return weight_(); }
+  Tensor bias() { return bias_ ? (*bias_)() : Tensor(); }  // empty: none
 
  private:
-  friend class FeedForward;  // fuses two of them
-  Tensor bias() { return bias_ ? (*bias_)() : Tensor(); }
-
   Parameter& weight_;
   Parameter* bias_ = nullptr;
 };

@@ -90,7 +90,8 @@ class Backward {
 
 }  // namespace
 
-void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Tensor& y, Tensor& z) {
+void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Tensor& y, Tensor& z,
+                    const Tensor& a) {
   dispatch_float("linear", x.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t rows = x.rows(), inputs = w.dim(0), outputs = w.dim(1);
@@ -98,7 +99,14 @@ void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activatio
     T* out = y.data<T>();
     T* before = z ? z.data<T>() : nullptr;
     T* product = z ? before : out;
+    const T* onto = a ? a.data<T>() : nullptr;
+    const T beta = onto != nullptr ? T(1) : T(0);
     const detail::GemmPlan plan = detail::gemm_plan(rows, outputs, inputs);
+    const auto start = [&](std::int64_t row, std::int64_t m, std::int64_t column, std::int64_t n) {
+      if (onto == nullptr || onto == product) return;
+      for (std::int64_t i = row; i < row + m; ++i)
+        std::copy_n(onto + i * outputs + column, n, product + i * outputs + column);
+    };
     const auto finish = [&](std::int64_t row, std::int64_t m, std::int64_t column, std::int64_t n) {
       const std::int64_t at = row * outputs + column;
       detail::with_activation(activation, [&](auto f) {
@@ -107,14 +115,16 @@ void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activatio
       });
     };
     if (plan.parts > 1) {
-      gemm({false, false, rows, outputs, inputs}, T(1), in, inputs, weights, outputs, T(0), product, outputs);
+      parallel_rows(rows, 64, [&](std::int64_t begin, std::int64_t end) { start(begin, end - begin, 0, outputs); });
+      gemm({false, false, rows, outputs, inputs}, T(1), in, inputs, weights, outputs, beta, product, outputs);
       parallel_rows(rows, 64, [&](std::int64_t begin, std::int64_t end) { finish(begin, end - begin, 0, outputs); });
       return;
     }
     parallel_for(rows == 0 ? 0 : plan.row_tiles * plan.column_tiles, [&](std::int64_t tile) {
       const std::int64_t row = tile / plan.column_tiles * plan.tile_m, column = tile % plan.column_tiles * plan.tile_n;
       const std::int64_t m = std::min(plan.tile_m, rows - row), n = std::min(plan.tile_n, outputs - column);
-      gemm_tile({false, false, m, n, inputs}, T(1), in + row * inputs, inputs, weights + column, outputs, T(0),
+      start(row, m, column, n);
+      gemm_tile({false, false, m, n, inputs}, T(1), in + row * inputs, inputs, weights + column, outputs, beta,
                 product + row * outputs + column, outputs);
       finish(row, m, column, n);
     });

@@ -2,6 +2,7 @@
 
 #include "tensor/autograd/tape.h"
 #include "tensor/core/dispatch.h"
+#include "tensor/ops/elementwise/elementwise.h"
 
 namespace tessera {
 
@@ -55,6 +56,34 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
                   if (dx[1]) to.dw = dx[1].into();
                   if (dx[2]) to.db = dx[2].into();
                   TESSERA_ON_DEVICE("linear", dy.device(), linear_backward(dy, x, w, z, activation, to));
+                });
+}
+
+Tensor add_linear(Tensor a, const Tensor& x, const Tensor& w, const Tensor& b, Activation activation) {
+  check_inputs(x, w, b);
+  const Shape shape = detail::with_columns(x.shape(), w.dim(1));
+  check(a.shape() == shape && a.dtype() == x.dtype() && a.device() == x.device(), "add_linear: a ", a.shape().text(),
+        " ", name_of(a.dtype()), " on ", a.device().text(), ", expected ", shape.text(), " ", name_of(x.dtype()),
+        " on ", x.device().text(), " as x w");
+  if (!a.device().is_cpu()) return activate(add(a, linear(x, w, b)), activation);
+  const bool keeps = activation != Activation::none && recording({&a, &x, &w, &b});
+  const auto product = [&] { return a.shares_storage() ? Tensor(shape, a.dtype()) : a.detach(); };
+  Tensor z = keeps ? product() : Tensor();
+  Tensor y = keeps ? Tensor(shape, a.dtype()) : product();
+  cpu::linear_forward(x, w, b, activation, y, z, a);
+  return record("add_linear", y, {&a, &x, &w, &b},
+                [x = x.detach(), w = w.detach(), z, activation](const Tensor& dy, Grads& dx) {
+                  Tensor g = dy;
+                  if (z) {
+                    g = Tensor(dy.shape(), dy.dtype());
+                    cpu::unary_backward(static_cast<Unary>(activation), z, dy, g);
+                  }
+                  LinearGradients to;
+                  if (dx[1]) to.dx = dx[1].into();
+                  if (dx[2]) to.dw = dx[2].into();
+                  if (dx[3]) to.db = dx[3].into();
+                  cpu::linear_backward(g, x, w, {}, Activation::none, to);
+                  if (dx[0]) dx[0].add(std::move(g));
                 });
 }
 

@@ -19,6 +19,12 @@ TESSERA_API Activation parse_activation(const std::string& name);  // throws Err
 TESSERA_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {},
                           Activation activation = Activation::none);
 
+// y = activation(a + x w + b): the product is added onto a, so two maps of one sum need no tensor of their own each.
+// a: (..., D_out), as y; numbers that nobody else holds (std::move(a)) are written over. Gradient: da = g, the others
+// as above. On a GPU composed of its parts.
+TESSERA_API Tensor add_linear(Tensor a, const Tensor& x, const Tensor& w, const Tensor& b = {},
+                              Activation activation = Activation::none);
+
 // Where linear_backward writes; an empty buffer is not wanted.
 struct LinearGradients {
   GradSlot::Into dx, dw, db;
@@ -27,7 +33,9 @@ namespace detail {
 Shape with_columns(const Shape& shape, std::int64_t n);  // the shape with another last dimension
 }  // namespace detail
 namespace cpu {
-void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Tensor& y, Tensor& z);
+// a: what the product is added onto, of y's shape, or empty; it may be the tensor that takes the product, z or else y.
+void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Tensor& y, Tensor& z,
+                    const Tensor& a = {});
 void linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& z, Activation activation,
                      LinearGradients& to);
 }  // namespace cpu

@@ -8,6 +8,8 @@
 #include "tensor/autograd/gradcheck.h"
 #include "tensor/autograd/tape.h"
 #include "tensor/core/parallel.h"
+#include "tensor/core/testing.h"
+#include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/matmul/matmul.h"
 
 namespace tessera {
@@ -102,6 +104,40 @@ TEST(Linear, EqualsComposed) {
   }
 }
 
+// One tile of the product, many, and parts of a long inner size; both ways of the backward pass.
+TEST(AddLinear, EqualsItsParts) {
+  for (const auto& [rows, in, out] :
+       {std::array{7, 5, 3}, std::array{1201, 24, 40}, std::array{300, 130, 600}, std::array{8, 5000, 4}}) {
+    const std::vector<Tensor> inputs{random_f64({rows, out}, 1), random_f64({rows, in}, 2),
+                                     random_f64({in, out}, 3, 0.1), random_f64({out}, 4)};
+    for (const Activation activation : kAll)
+      for (const DType dtype : {DType::f64, DType::f32}) {
+        SCOPED_TRACE(testing::Message() << rows << " " << in << " " << out << " " << static_cast<int>(activation));
+        const auto both = [&](bool fused) {
+          Tape tape;
+          std::vector<Tensor> x, found;
+          for (const Tensor& input : inputs) x.push_back(tape.watch(input.to(dtype)));
+          found.push_back(fused ? add_linear(x[0], x[1], x[2], x[3], activation)
+                                : activate(add(x[0], linear(x[1], x[2], x[3])), activation));
+          tape.backward(found[0], random_f64({rows, out}, 5).to(dtype));
+          for (const Tensor& leaf : x) found.push_back(tape.gradient(leaf));
+          return found;
+        };
+        const auto found = both(true), expected = both(false);
+        for (std::size_t k = 0; k < found.size(); ++k)
+          EXPECT_LT(worst(found[k], expected[k].to(DType::f64)), dtype == DType::f64 ? 1e-10 : 1e-3) << k;
+      }
+  }
+  const Tensor a = random_f64({3, 2}, 1), before = a.clone();
+  add_linear(a, random_f64({3, 4}, 2), random_f64({4, 2}, 3));
+  EXPECT_EQ(worst(a, before), 0.0);  // is left as it was
+  Tensor given = a.clone();
+  const void* numbers = given.raw();
+  const Tensor onto = add_linear(std::move(given), random_f64({3, 4}, 2), random_f64({4, 2}, 3));
+  EXPECT_EQ(onto.raw(), numbers);
+  EXPECT_EQ(worst(onto, add_linear(a, random_f64({3, 4}, 2), random_f64({4, 2}, 3))), 0.0);
+}
+
 TEST(LinearGrad, Gradcheck) {
   for (const Activation activation : kAll)
     for (const bool bias : {false, true}) {
@@ -109,6 +145,19 @@ TEST(LinearGrad, Gradcheck) {
       EXPECT_LT(gradcheck(function, {random_f64({2, 3, 5}, 1), random_f64({5, 7}, 2), random_f64({7}, 3)}), 1e-7);
       EXPECT_LT(gradcheck(function, {random_f64({1, 1}, 4), random_f64({1, 1}, 5), random_f64({1}, 6)}), 1e-7);
     }
+}
+
+TEST(LinearGrad, OntoASum) {
+  for (const Activation activation : kAll) {
+    const auto function = [&](const auto& x) { return add_linear(x[0], x[1], x[2], x[3], activation); };
+    EXPECT_LT(gradcheck(function, {random_f64({2, 3, 7}, 4), random_f64({2, 3, 5}, 1), random_f64({5, 7}, 2),
+                                   random_f64({7}, 3)}),
+              1e-7);
+  }
+  // The same tensor as the sum and as what is mapped.
+  EXPECT_LT(gradcheck([](const auto& x) { return add_linear(x[0], x[0], x[1]); },
+                      {random_f64({3, 5}, 4), random_f64({5, 5}, 1)}),
+            1e-7);
 }
 
 TEST(LinearGrad, ContributionsAddUp) {
@@ -141,6 +190,24 @@ TEST(Linear, SameBitsForAnyNumberOfThreads) {
   set_threads(2);
 }
 
+TEST(AddLinear, SameBitsForAnyNumberOfThreads) {
+  const Tensor a = random_f64({3001, 96}, 1).to(DType::f32), x = random_f64({3001, 64}, 2).to(DType::f32),
+               w = random_f64({64, 96}, 3).to(DType::f32);
+  std::vector<Tensor> expected;
+  for (const int n : {1, 2, 3}) {
+    set_threads(n);
+    Tape tape;
+    const std::vector<Tensor> in{tape.watch(a), tape.watch(x), tape.watch(w)};
+    std::vector<Tensor> found{add_linear(in[0], in[1], in[2], {}, Activation::leaky_relu)};
+    tape.backward(found[0], a.clone());
+    for (const Tensor& leaf : in) found.push_back(tape.gradient(leaf));
+    if (expected.empty()) expected = found;
+    for (std::size_t k = 0; k < found.size(); ++k)
+      EXPECT_EQ(std::memcmp(found[k].raw(), expected[k].raw(), expected[k].bytes()), 0) << n << " " << k;
+  }
+  set_threads(2);
+}
+
 TEST(Linear, InferenceGivesTheSameValues) {
   const Tensor x = random_f64({9, 4}, 1), w = random_f64({4, 6}, 2), b = random_f64({6}, 3);
   const Tensor y = linear(x, w, b, Activation::silu);
@@ -158,6 +225,10 @@ TEST(Linear, SaysWhatDoesNotFit) {
   }
   EXPECT_THROW(linear(Tensor({2, 2}), Tensor({2, 3}), Tensor({2})), Error);
   EXPECT_THROW(linear(Tensor({2, 2}), Tensor({2, 3}, DType::f64)), Error);
+  EXPECT_EQ(message_of([] {
+              add_linear(Tensor({2, 2}), Tensor({2, 3}), Tensor({3, 4}));
+            }),
+            "add_linear: a (2, 2) f32 on cpu, expected (2, 4) f32 on cpu as x w");
   EXPECT_EQ(parse_activation("gelu"), Activation::gelu);
   EXPECT_EQ(parse_activation("leaky_relu"), Activation::leaky_relu);
   try {

@@ -89,6 +89,16 @@ T dot(const T* a, const T* b, std::int64_t n) {
   return simd::sum<T>(sum) + rest;
 }
 
+// Pieces of like work of some lines.
+std::vector<std::int64_t> tiles_of(const SparseMatrix::Half& a, std::span<const std::int32_t> lines) {
+  std::vector<std::int64_t> offset(lines.size() + 1, 0);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const auto line = static_cast<std::size_t>(lines[i]);
+    offset[i + 1] = offset[i] + a.offset[line + 1] - a.offset[line];
+  }
+  return even_tiles(offset);
+}
+
 }  // namespace
 
 void sparse_product(const SparseMatrix::Half& a, const Tensor& values, const Tensor& x, double beta, Tensor& y) {
@@ -100,12 +110,7 @@ void sparse_product(const SparseMatrix::Half& a, const Tensor& values, const Ten
 }
 
 void sparse_product_rows(const SparseMatrix::Half& a, const Tensor& x, std::span<const std::int32_t> lines, Tensor& y) {
-  std::vector<std::int64_t> offset(lines.size() + 1, 0);
-  for (std::size_t i = 0; i < lines.size(); ++i) {
-    const auto line = static_cast<std::size_t>(lines[i]);
-    offset[i + 1] = offset[i] + a.offset[line + 1] - a.offset[line];
-  }
-  const std::vector<std::int64_t> tiles = even_tiles(offset);
+  const std::vector<std::int64_t> tiles = tiles_of(a, lines);
   dispatch_float("sparse_matmul_rows", x.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t width = x.columns();
@@ -120,21 +125,26 @@ void sparse_product_rows(const SparseMatrix::Half& a, const Tensor& x, std::span
   });
 }
 
-void sparse_product_placed(const SparseMatrix::Half& a, const Tensor& x, std::span<const std::int32_t> place,
-                           double beta, Tensor& y) {
+void sparse_product_placed(const SparseMatrix::Half& a, const Tensor& x, std::span<const std::int32_t> lines,
+                           std::span<const std::int32_t> place, double beta, Tensor& y) {
+  const bool all = lines.empty() && y.rows() == a.lines();
+  const std::vector<std::int64_t> some = all ? std::vector<std::int64_t>() : tiles_of(a, lines);
+  const std::vector<std::int64_t>& tiles = all ? a.tiles : some;
   dispatch_float("sparse_matmul_rows", x.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t width = x.columns();
-    parallel_for(static_cast<std::int64_t>(a.tiles.size()) - 1, [&](std::int64_t tile) {
-      const std::int64_t begin = a.tiles[at(tile)], end = a.tiles[at(tile) + 1];
-      // The entries that count, closed up without branches: most do not, in no order that a processor could guess.
-      const auto most = at(a.offset[at(end)] - a.offset[at(begin)]);
-      std::vector<std::int32_t> index(most + 1);
-      std::vector<float> value(most + 1);
+    parallel_for(static_cast<std::int64_t>(tiles.size()) - 1, [&](std::int64_t tile) {
+      const std::int64_t begin = tiles[at(tile)], end = tiles[at(tile) + 1];
+      const auto line = [&](std::int64_t i) { return all ? at(i) : static_cast<std::size_t>(lines[at(i)]); };
+      std::int64_t most = 0;
+      for (std::int64_t i = begin; i < end; ++i) most += a.offset[line(i) + 1] - a.offset[line(i)];
+      // The entries that count, closed up without branches: many do not, in no order that a processor could guess.
+      std::vector<std::int32_t> index(at(most) + 1);
+      std::vector<float> value(at(most) + 1);
       std::vector<std::int64_t> until;
       std::int64_t kept = 0;
-      for (std::int64_t line = begin; line < end; ++line) {
-        for (std::int64_t e = a.offset[at(line)]; e < a.offset[at(line) + 1]; ++e) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        for (std::int64_t e = a.offset[line(i)]; e < a.offset[line(i) + 1]; ++e) {
           const std::int32_t where = place[static_cast<std::size_t>(a.index[at(e)])];
           index[at(kept)] = where;
           value[at(kept)] = a.value[at(e)];
@@ -143,9 +153,9 @@ void sparse_product_placed(const SparseMatrix::Half& a, const Tensor& x, std::sp
         until.push_back(kept);
       }
       std::int64_t first = 0;
-      for (std::int64_t line = begin; line < end; ++line) {
-        const std::int64_t last = until[at(line - begin)];
-        T* to = y.data<T>() + line * width;
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t last = until[at(i - begin)];
+        T* to = y.data<T>() + i * width;
         if (last > first || beta == 0.0)
           add_line(Entries<float>{index.data() + first, value.data() + first, last - first, kept - first}, x.data<T>(),
                    width, beta != 0.0, to);

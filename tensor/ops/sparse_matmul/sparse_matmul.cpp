@@ -79,8 +79,30 @@ Tensor sparse_matmul_rows(const SparseMatrix& a, const Tensor& x, std::span<cons
   if (!recording({&x})) return y;
   return record(op, y, {&x}, [a, transpose, place = std::move(place)](const Tensor& dy, Grads& dx) {
     auto [gradient, beta] = dx[0].into();
-    cpu::sparse_product_placed(half_of(a, !transpose), dy, place, beta, gradient);
+    cpu::sparse_product_placed(half_of(a, !transpose), dy, {}, place, beta, gradient);
   });
+}
+
+Tensor sparse_matmul_block(const SparseMatrix& a, const Tensor& x, std::span<const std::int32_t> rows,
+                           std::span<const std::int32_t> columns, bool transpose) {
+  const char* op = "sparse_matmul_block";
+  check(static_cast<bool>(a), op, ": there is no matrix");
+  check_present(op, "x", x);
+  require_cpu_kernel(op, x.device());
+  check(x.shape().rank() == 2 && x.rows() == static_cast<std::int64_t>(columns.size()), op, ": x ", x.shape().text(),
+        " for ", columns.size(), " columns");
+  const auto& half = half_of(a, transpose);
+  std::vector<std::int32_t> row_place = places(op, rows, half.lines());
+  const std::vector<std::int32_t> column_place = places(op, columns, half_of(a, !transpose).lines());
+  Tensor y({static_cast<std::int64_t>(rows.size()), x.columns()}, x.dtype());
+  cpu::sparse_product_placed(half, x, rows, column_place, 0.0, y);
+  if (!recording({&x})) return y;
+  return record(op, y, {&x},
+                [a, transpose, row_place = std::move(row_place),
+                 columns = std::vector<std::int32_t>(columns.begin(), columns.end())](const Tensor& dy, Grads& dx) {
+                  auto [gradient, beta] = dx[0].into();
+                  cpu::sparse_product_placed(half_of(a, !transpose), dy, columns, row_place, beta, gradient);
+                });
 }
 
 }  // namespace tessera

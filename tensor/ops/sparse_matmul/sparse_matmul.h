@@ -23,13 +23,19 @@ TESSERA_API Tensor sparse_matmul(const SparseMatrix& a, const Tensor& values, co
 TESSERA_API Tensor sparse_matmul_rows(const SparseMatrix& a, const Tensor& x, std::span<const std::int32_t> rows,
                                       bool transpose = false);
 
+// A block of A: some rows and some columns, none twice. X (columns, D) holds only these columns' rows (rows of A where
+// transposed), in their order -> (rows, D). Entries of other columns take no part. Gradient: that of the block's
+// entries. So a layer can be computed for the nodes that the next one reads, and for no others.
+TESSERA_API Tensor sparse_matmul_block(const SparseMatrix& a, const Tensor& x, std::span<const std::int32_t> rows,
+                                       std::span<const std::int32_t> columns, bool transpose = false);
+
 // Kernels. A half gives lines; values: (E) in its own order, or empty: the half's.
 namespace cpu {
 void sparse_product(const SparseMatrix::Half& a, const Tensor& values, const Tensor& x, double beta, Tensor& y);
 void sparse_product_rows(const SparseMatrix::Half& a, const Tensor& x, std::span<const std::int32_t> lines, Tensor& y);
-// y_l = sum of the entries of line l whose place[index] is not -1: a_e x_place + beta y_l
-void sparse_product_placed(const SparseMatrix::Half& a, const Tensor& x, std::span<const std::int32_t> place,
-                           double beta, Tensor& y);
+// y_i = sum of the entries of line lines[i] whose place[index] is not -1: a_e x_place + beta y_i. No `lines`: all.
+void sparse_product_placed(const SparseMatrix::Half& a, const Tensor& x, std::span<const std::int32_t> lines,
+                           std::span<const std::int32_t> place, double beta, Tensor& y);
 // y_e = left_(line of e) . right_(index of e) + beta y_e, e in the order of the half
 void sparse_dots(const SparseMatrix::Half& a, const Tensor& left, const Tensor& right, double beta, Tensor& y);
 // Values in the order of the entries, brought into the order of a half.

@@ -144,6 +144,39 @@ TEST(SparseMatmul, GradientsEqualThoseOfTheDenseProduct) {
   }
 }
 
+TEST(SparseMatmul, ABlockIsTheProductWithZerosElsewhere) {
+  for (const bool many_tiles : {false, true}) {
+    const SparseMatrix a = many_tiles ? random_matrix(700, 500, 0.05, 3) : random_matrix(57, 40, 0.2, 3);
+    std::vector<std::int32_t> rows, columns;
+    for (std::int32_t r = 0; r < a.rows(); r += 3) rows.push_back(static_cast<std::int32_t>(a.rows()) - 1 - r);
+    for (std::int32_t c = 1; c < a.columns(); c += 2) columns.push_back(c);
+    for (const bool transpose : {false, true}) {
+      const auto &from = transpose ? rows : columns, &to = transpose ? columns : rows;
+      std::vector<std::int32_t> place(static_cast<std::size_t>(transpose ? a.rows() : a.columns()), -1);
+      for (std::size_t i = 0; i < from.size(); ++i)
+        place[static_cast<std::size_t>(from[i])] = static_cast<std::int32_t>(i);
+      const Tensor x = random_f64({static_cast<std::int64_t>(from.size()), 19}, 4);
+      const Tensor seed = random_f64({static_cast<std::int64_t>(to.size()), 19}, 5);
+      const auto run = [&](const auto& f) {
+        Tape tape;
+        const Tensor leaf = tape.watch(x), y = f(leaf);
+        tape.backward(y, seed);
+        return std::pair(y, tape.gradient(leaf));
+      };
+      const auto expected =
+          run([&](const Tensor& v) { return gather_rows(matmul(dense(a), embedding(v, place), transpose), to); });
+      const auto found = run([&](const Tensor& v) { return sparse_matmul_block(a, v, to, from, transpose); });
+      EXPECT_LT(difference(found.first, expected.first), 1e-11);
+      EXPECT_LT(difference(found.second, expected.second), 1e-11);
+    }
+  }
+  const SparseMatrix a = random_matrix(20, 20, 0.3, 8);
+  EXPECT_EQ(sparse_matmul_block(a, random_f64({2, 3}, 1), {}, std::vector<std::int32_t>{1, 2}).shape(), Shape({0, 3}));
+  EXPECT_EQ(difference(sparse_matmul_block(a, random_f64({0, 3}, 1), std::vector<std::int32_t>{1, 2}, {}),
+                       Tensor::zeros({2, 3}, DType::f64)),
+            0.0);
+}
+
 TEST(SparseMatmul, GradientsAddToWhatIsThere) {
   const SparseMatrix a = random_matrix(20, 20, 0.3, 8);
   const Tensor x = random_f64({20, 5}, 4), seed = random_f64({20, 5}, 5);
@@ -168,6 +201,8 @@ TEST(SparseMatmulGrad, Gradcheck) {
     EXPECT_LT(gradcheck([&](const auto& in) { return sparse_matmul(a, in[0], in[1], true); }, {v, z}), 1e-8);
     EXPECT_LT(gradcheck([&](const auto& in) { return sparse_matmul_rows(a, in[0], rows); }, {x}), 1e-8);
     EXPECT_LT(gradcheck([&](const auto& in) { return sparse_matmul_rows(a, in[0], columns, true); }, {z}), 1e-8);
+    const Tensor part = random_f64({2, width}, 4);
+    EXPECT_LT(gradcheck([&](const auto& in) { return sparse_matmul_block(a, in[0], rows, columns); }, {part}), 1e-8);
   }
 }
 
@@ -187,6 +222,11 @@ TEST(SparseMatmul, SameBitsForAnyThreads) {
       return tape.gradient(leaf);
     });
   };
+  std::vector<std::int32_t> columns;
+  for (std::int32_t c = 0; c < 500; c += 2) columns.push_back(c);
+  const auto block = [&](const Tensor& leaf) { return sparse_matmul_block(a, leaf, rows, columns); };
+  EXPECT_TRUE(same_bits([&] { return block(x.row_range(0, 250)); }));
+  EXPECT_TRUE(gradient(block, x.row_range(0, 250), seed.row_range(0, static_cast<std::int64_t>(rows.size()))));
   EXPECT_TRUE(gradient([&](const Tensor& leaf) { return sparse_matmul(a, leaf); }, x, seed));
   EXPECT_TRUE(gradient([&](const Tensor& leaf) { return sparse_matmul(a, leaf, x); }, values, seed));
   EXPECT_TRUE(gradient([&](const Tensor& leaf) { return sparse_matmul_rows(a, leaf, rows); }, x,
@@ -216,6 +256,10 @@ TEST(SparseMatmul, RefusesWhatDoesNotFit) {
               sparse_matmul_rows(a, Tensor({3, 4}), large);
             }),
             "sparse_matmul_rows: row 2 at position 0, expected 0 to 1");
+  EXPECT_EQ(message_of([&] {
+              sparse_matmul_block(a, Tensor({3, 4}), {}, std::vector<std::int32_t>{0});
+            }),
+            "sparse_matmul_block: x (3, 4) for 1 columns");
   EXPECT_EQ(message_of([&] { sparse_matmul(SparseMatrix(), Tensor({3, 4})); }), "sparse_matmul: there is no matrix");
 }
 
