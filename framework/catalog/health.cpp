@@ -190,6 +190,7 @@ HealthReport measure_health(const Dataset& data, const Tokenizer& tokenizer, con
   report.largest_group = report.token_prefixes.back().largest_group;
   report.policy = name_of(catalog.policy());
   report.identifier_levels = catalog.levels();
+  if (catalog.levels() > tokens.level_count()) report.policy_codes = catalog.level(catalog.levels() - 1).codes;
   report.unique = catalog.unique();
   std::int64_t left = 0;
   report.prefixes = measure_prefixes(catalog.codes(), catalog.levels(), left);

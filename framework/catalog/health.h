@@ -72,6 +72,7 @@ struct TESSERA_API HealthReport {
   std::int64_t largest_group = 0;    // before the policy
   std::string policy;
   int identifier_levels = 0;           // with the policy's own
+  int policy_codes = 0;                // of the policy's own level; 0: it has none
   bool unique = false;                 // after the policy
   std::vector<Prefix> token_prefixes;  // of the tokenizer's own codes, before the policy
   std::vector<Prefix> prefixes;        // of the identifiers, after the policy

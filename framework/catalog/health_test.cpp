@@ -119,6 +119,19 @@ TEST(Health, TokenizersAddFiguresOfTheirOwn) {
       << report.json();
 }
 
+// Nine items of one corner and three of another: nine ranks for two codes.
+TEST(Health, SaysWhereThePolicyNeedsMoreCodesThanACodebook) {
+  Dataset data = corners(12);
+  for (int i = 0; i < 12; ++i)
+    for (int d = 0; d < 2; ++d) data.features["text"].values.data<float>()[2 * i + d] = i < 9 ? 1.0f : -1.0f;
+  const HealthReport report = measure(data, Signs(), CollisionPolicy::counter);
+  EXPECT_EQ(report.policy_codes, 9);
+  EXPECT_NE(report.table().find("the policy's level has 9 codes, more than a codebook (2)"), std::string::npos);
+  const HealthReport none = measure(data, Signs(), CollisionPolicy::none);
+  EXPECT_EQ(none.policy_codes, 0);
+  EXPECT_EQ(none.table().find("the policy's level"), std::string::npos);
+}
+
 TEST(Health, DeadCodesAndCollapseAreSeen) {
   Dataset data = corners(40);
   data.features["text"].values.fill(1.0);

@@ -89,6 +89,11 @@ std::string HealthReport::table() const {
   out += prefix_table(token_prefixes);
   out +=
       str("under the policy '", policy, "': ", identifier_levels, " levels, ", unique ? "unique" : "not unique", "\n");
+  int codebook = 0;
+  for (const Level& level : levels) codebook = std::max(codebook, level.codes);
+  if (policy_codes > codebook)
+    out += str("the policy's level has ", policy_codes, " codes, more than a codebook (", codebook,
+               "): one for each item of the largest group; the vocabulary grows by them\n");
   out += prefix_table(prefixes);
   for (const Modality& modality : modalities) {
     out += str(modality.name, ": R2 after 1 .. ", modality.r2.size(), " levels:");
@@ -125,6 +130,7 @@ std::string HealthReport::json() const {
        {"largest_group", whole(largest_group)},
        {"policy", json_text(policy)},
        {"identifier_levels", whole(identifier_levels)},
+       {"policy_codes", whole(policy_codes)},
        {"unique", json_bool(unique)},
        {"token_prefixes", array(token_prefixes, prefix_json)},
        {"prefixes", array(prefixes, prefix_json)},
