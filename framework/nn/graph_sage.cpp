@@ -5,6 +5,7 @@
 #include "framework/nn/interaction_graph.h"
 #include "tensor/autograd/tape.h"
 #include "tensor/ops/dropout/dropout.h"
+#include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/matmul/matmul.h"
 #include "tensor/ops/sparse_matmul/sparse_matmul.h"
@@ -104,10 +105,18 @@ std::pair<Tensor, Tensor> GraphSage::vectors_of(std::span<const std::int32_t> us
           gather_rows(layer2(gather_rows(h.items, near_items.place), of_items), wanted_items.place)};
 }
 
-Tensor GraphSage::encode(const Tensor& features) {
+std::pair<Tensor, Tensor> GraphSage::user_layers() {
+  const NoTape quiet;
+  return {users_().detach().clone(), hidden(nullptr, nullptr).users};
+}
+
+Tensor GraphSage::encode(const Tensor& features, const Tensor& users1, const Tensor& users2) {
   const NoTape quiet;
   const Tensor inputs = options_.fuse ? (*fuse_)(features) : features;
-  return self2_(self1_(inputs, options_.activation));
+  Tensor sum = self1_(inputs);
+  if (users1) sum = add(sum, neighbours1_(users1));
+  const Tensor own = self2_(activate(sum, options_.activation));
+  return users2 ? add(own, neighbours2_(users2)) : own;
 }
 
 }  // namespace tessera

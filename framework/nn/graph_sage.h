@@ -35,8 +35,12 @@ class TESSERA_API GraphSage : public Module {
   // The same for some users and items, in their order and with repetitions: the second layer is computed for them
   // alone, the first for them and their neighbours.
   std::pair<Tensor, Tensor> vectors_of(std::span<const std::int32_t> users, std::span<const std::int32_t> items);
-  // Items that are not in the graph, (n, Df) -> (n, output). Not recorded.
-  Tensor encode(const Tensor& features);
+  // What the layers read of users, (U, width) and (U, hidden), without dropout. Not recorded.
+  std::pair<Tensor, Tensor> user_layers();
+  // Items that are not in the graph, (n, Df) -> (n, output), from what they are and the users who took them: means (n,
+  // width) and (n, hidden) of the users' rows of user_layers(), zeros where there are none; no means: nobody took any.
+  // What users are does not change by them. Not recorded.
+  Tensor encode(const Tensor& features, const Tensor& users1 = {}, const Tensor& users2 = {});
 
  private:
   using Nodes = std::vector<std::int32_t>;

@@ -229,13 +229,16 @@ void Pipeline::load_model(const std::string& folder) {
   load_parameters(named_parameters(*model_, *head_), "", read_safetensors(path, true), path);
 }
 
-std::vector<std::int32_t> Pipeline::encode(const Items& items) const {
+std::vector<std::int32_t> Pipeline::encode(const Items& items, const ItemUsers& users) const {
   std::map<std::string, ItemFeatures> features;
   for (const auto& featurizer : featurizers_) features[featurizer->modality()] = featurizer->encode(items);
   for (const auto& wanted : tokenizer_->modalities())
     check(features.contains(wanted), "encode: the tokenizer reads modality '", wanted,
           "', present: ", present(features));
-  return tokenizer_->encode(features);
+  if (users.user.empty()) return tokenizer_->encode(features);
+  check(users.offset.size() == items.ids.size() + 1, "encode: users of ", users.offset.size() - 1, " items for ",
+        items.ids.size(), " items");
+  return tokenizer_->encode_taken(features, users);
 }
 
 HealthReport Pipeline::health() const { return measure_health(data_, *tokenizer_, tokens_, *catalog_, health_options); }

@@ -49,9 +49,9 @@ class TESSERA_API Pipeline {
   void build();
   void save_model(const std::string& folder) const;  // model.safetensors
   void load_model(const std::string& folder);
-  // Vectors of items never seen, by every featurizer, and their codes; for `tessera recommend` on new items and for
-  // tests.
-  std::vector<std::int32_t> encode(const Items& items) const;
+  // Codes of items never seen: their vectors by every featurizer, and the users who took them already, where any did
+  // (no offsets beyond the first: nobody).
+  std::vector<std::int32_t> encode(const Items& items, const ItemUsers& users = {}) const;
 
   Dataset& data() { return data_; }
   const Dataset& data() const { return data_; }

@@ -54,6 +54,10 @@ Featurizer::~Featurizer() = default;
 ItemVectorSource::~ItemVectorSource() = default;
 
 Tokenizer::~Tokenizer() = default;
+std::vector<std::int32_t> Tokenizer::encode_taken(const std::map<std::string, ItemFeatures>& features,
+                                                  const ItemUsers&) const {
+  return encode(features);
+}
 Tensor Tokenizer::reconstruct(std::span<const std::int32_t>, int, const std::string&) const { return {}; }
 Tensor Tokenizer::reconstruction_target(const Dataset&, const std::string&) const { return {}; }
 Tensor Tokenizer::last_level_distances(const Dataset&) const { return {}; }

@@ -19,6 +19,13 @@ struct HealthFigure {
   double value = 0.0;
 };
 
+// Who took items that a tokenizer has never seen, jagged: user numbers of the data set that it was fitted on. Of item i
+// they are user[offset[i]] .. user[offset[i + 1] - 1], each once, in any order.
+struct ItemUsers {
+  std::vector<std::int64_t> offset{0};  // (n + 1)
+  std::vector<std::int32_t> user;
+};
+
 // Item -> tuple of codes. Fitted on training data alone (it may read Dataset::features and the interactions whose part
 // is train), then frozen. encode() and reconstruct() are const and thread-safe.
 class TESSERA_API Tokenizer {
@@ -33,6 +40,11 @@ class TESSERA_API Tokenizer {
   // (n, L) codes of items never seen, one row of each modality's vectors an item. Throws Error where items cannot be
   // encoded.
   virtual std::vector<std::int32_t> encode(const std::map<std::string, ItemFeatures>& features) const = 0;
+  // The same where a few users took the items already; n rows of features, or an item without features known by its
+  // users alone. A tokenizer that reads features alone leaves the users out of account. Throws Error for a user that it
+  // does not know. Const and thread-safe.
+  virtual std::vector<std::int32_t> encode_taken(const std::map<std::string, ItemFeatures>& features,
+                                                 const ItemUsers& users) const;
   // Features of a modality rebuilt from the first `levels` levels of codes (n, L): (n, D), for the health report.
   // Empty: cannot.
   virtual Tensor reconstruct(std::span<const std::int32_t> codes, int levels, const std::string& modality) const;

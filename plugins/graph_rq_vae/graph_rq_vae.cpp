@@ -2,6 +2,8 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <string>
+#include <tuple>
 
 #include "framework/data/batches.h"
 #include "framework/nn/joined_features.h"
@@ -11,6 +13,7 @@
 #include "plugins/graph_rq_vae/neighbours.h"
 #include "plugins/graph_rq_vae/options.h"
 #include "tensor/autograd/tape.h"
+#include "tensor/core/agree.h"
 #include "tensor/core/random.h"
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
@@ -22,6 +25,18 @@
 // vectors are quantised.
 namespace tessera {
 namespace {
+
+// Each code alike, by a hash of the vector: equal vectors share their codes, near ones do not.
+std::vector<std::int32_t> hashed_codes(const Tensor& vectors, int levels, int codes) {
+  std::vector<std::int32_t> out;
+  const auto bytes = static_cast<std::size_t>(vectors.columns()) * sizeof(float);
+  for (std::int64_t i = 0; i < vectors.rows(); ++i) {
+    const auto* row = reinterpret_cast<const char*>(vectors.data<float>() + i * vectors.columns());
+    Random random(stream_of(std::string(row, bytes)), stream_of("graph_rq_vae/random_codes"));
+    for (int l = 0; l < levels; ++l) out.push_back(static_cast<std::int32_t>(random.below(codes)));
+  }
+  return out;
+}
 
 class GraphRqVae final : public Tokenizer {
  public:
@@ -38,9 +53,11 @@ class GraphRqVae final : public Tokenizer {
     const auto counts = train_counts(data);
     for (std::size_t i = 0; i < known_.size(); ++i) known_[i] = known_[i] != 0 || counts[i] > 0;
     train_graph(data, context);
-    train_codes(all.x, context);
+    if (!options_.random_codes) train_codes(all.x, context);
     if (options_.joint_epochs > 0) train_both(data, all.x, context);
-    quantise(all.x);
+    keep_vectors(counts_of_users(data));
+    codes_ = codes_of(items_, all.x);
+    drop_unknown(known_, codes_);
   }
 
   ItemTokens tokens(const Dataset&) const override {
@@ -55,12 +72,32 @@ class GraphRqVae final : public Tokenizer {
   // From features alone: an item without neighbours.
   std::vector<std::int32_t> encode(const std::map<std::string, ItemFeatures>& features) const override {
     const JoinedFeatures::Rows joined = features_.join(features);
-    auto codes = encode_rows(*network_, quantiser_input(graph_->encode(joined.x), joined.x));
+    auto codes = codes_of(graph_->encode(joined.x), joined.x);
+    drop_unknown(joined.present, codes);
+    return codes;
+  }
+
+  // From features and users: a node that the graph's users have, without becoming one of theirs.
+  std::vector<std::int32_t> encode_taken(const std::map<std::string, ItemFeatures>& features,
+                                         const ItemUsers& users) const override {
+    JoinedFeatures::Rows joined = features_.join(features);
+    const NoTape quiet;
+    check(static_cast<std::int64_t>(users.offset.size()) == joined.x.rows() + 1, "graph_rq_vae: users of ",
+          static_cast<std::int64_t>(users.offset.size()) - 1, " items for ", joined.x.rows(), " rows of features");
+    check_offset("graph_rq_vae", users.offset, static_cast<std::int64_t>(users.user.size()), "user");
+    for (const std::int32_t user : users.user)
+      check(user >= 0 && user < user_inputs_.rows(), "graph_rq_vae: user ", user, " took a new item, expected 0 .. ",
+            user_inputs_.rows() - 1, ", the users of the data that the tokenizer was fitted on");
+    for (std::size_t i = 0; i < joined.present.size(); ++i)
+      joined.present[i] = joined.present[i] != 0 || users.offset[i + 1] > users.offset[i];
+    const auto means = [&](const Tensor& layer) { return segment_mean(gather_rows(layer, users.user), users.offset); };
+    auto codes = codes_of(graph_->encode(joined.x, means(user_inputs_), means(user_hidden_)), joined.x);
     drop_unknown(joined.present, codes);
     return codes;
   }
 
   Tensor last_level_distances(const Dataset& data) const override {
+    if (options_.random_codes) return {};
     const NoTape quiet;
     const Tensor x = quantiser_input(items_, features_.join(data.features).x);
     Tensor distances({x.rows(), options_.codes});
@@ -73,20 +110,22 @@ class GraphRqVae final : public Tokenizer {
   }
 
   std::vector<HealthFigure> health(const Dataset& data) const override {
-    if (!items_ || data.features.empty()) return {};
+    if (!items_ || data.features.empty() || options_.random_codes) return {};
     const NoTape quiet;
     return neighbour_figures(network_->quantizer().decode(codes_, options_.levels), known_, data);
   }
 
   void visit(StateVisitor& state) override {
     features_.visit(state);
-    vectors_.visit(state, "vectors/");
+    if (!options_.random_codes) vectors_.visit(state, "vectors/");
     if (state.loading()) {
-      Dataset none;  // new items have no neighbours: of the graph network only its weights are needed
+      Dataset none;  // of the graph network its weights are needed, and what new items read of users
       graph_ = std::make_unique<GraphSage>(graph_options(options_), none, Tensor::zeros({0, features_.width()}));
-      network_ = make_network();
+      if (!options_.random_codes) network_ = make_network();
     }
-    check(network_ != nullptr, "graph_rq_vae: not fitted yet, there is nothing to save");
+    check(graph_ != nullptr, "graph_rq_vae: not fitted yet, there is nothing to save");
+    state.tensor("users/inputs", user_inputs_);
+    state.tensor("users/hidden", user_hidden_);
     const auto visit_all = [&](Module& module, const std::string& prefix) {
       for (auto& [name, parameter] : module.parameters()) {
         if (name == "users") continue;
@@ -97,7 +136,7 @@ class GraphRqVae final : public Tokenizer {
       }
     };
     visit_all(*graph_, "graph/");
-    visit_all(*network_, "quantizer/");
+    if (network_) visit_all(*network_, "quantizer/");
   }
 
  private:
@@ -112,6 +151,11 @@ class GraphRqVae final : public Tokenizer {
   Tensor quantiser_input(const Tensor& vectors, const Tensor& features) const {
     const Tensor x = vectors_.apply(vectors);
     return options_.content > 0.0 ? concat_columns({x, scale(features, options_.content)}) : x;
+  }
+
+  std::vector<std::int32_t> codes_of(const Tensor& vectors, const Tensor& features) const {
+    return options_.random_codes ? hashed_codes(vectors, options_.levels, options_.codes)
+                                 : encode_rows(*network_, quantiser_input(vectors, features));
   }
 
   void drop_unknown(const std::vector<std::uint8_t>& known, std::vector<std::int32_t>& codes) const {
@@ -156,6 +200,7 @@ class GraphRqVae final : public Tokenizer {
            Loss&& loss, After&& after) {
     const Batches all = batches(data, context.seed);
     const std::int64_t total = all.per_epoch() * epochs;
+    double last_norm = 0.0;
     for (std::int64_t step = 0; step < total; ++step) {
       const std::int64_t epoch = step / all.per_epoch();
       const TrainBatch batch = all.batch(options_.fixed_negatives ? 0 : epoch, step % all.per_epoch());
@@ -165,11 +210,13 @@ class GraphRqVae final : public Tokenizer {
         Tape tape;
         const Tensor recorded = loss(batch);
         value = recorded.item();
-        tape.backward(recorded);
+        if (std::isfinite(value)) tape.backward(recorded);
       }
-      const double norm = optimizer.step(options_.graph_learning_rate, 1);
-      check(std::isfinite(value) && std::isfinite(norm), "graph_rq_vae: the loss is ", value, ", the gradient norm ",
-            norm, " at step ", step + 1, " of ", what, "; lower tokenizer.graph_learning_rate");
+      const double norm = std::isfinite(value) ? optimizer.step(options_.graph_learning_rate, 1) : last_norm;
+      check(std::isfinite(value) && std::isfinite(norm), "graph_rq_vae: the loss is ", value, " at step ", step + 1,
+            " (epoch ", epoch + 1, ", batch ", step % all.per_epoch() + 1, ") of ", what, ", gradient norm ", norm,
+            "; lower tokenizer.graph_learning_rate");
+      last_norm = norm;
       after();
       context.progress(static_cast<double>(step + 1) / static_cast<double>(total), str(what, ", loss ", value));
       if (context.stop()) throw Stopped("graph_rq_vae: stopped");
@@ -229,9 +276,33 @@ class GraphRqVae final : public Tokenizer {
     evaluate_graph();
   }
 
-  void quantise(const Tensor& features) {
-    codes_ = encode_rows(*network_, quantiser_input(items_, features));
-    drop_unknown(known_, codes_);
+  // Training items of each user.
+  static std::vector<std::int64_t> counts_of_users(const Dataset& data) {
+    const Interactions& all = data.interactions;
+    std::vector<std::int64_t> counts(static_cast<std::size_t>(data.users()), 0);
+    for (std::int64_t u = 0; u < all.users(); ++u)
+      for (std::int64_t i = all.begin(u); i < all.end(u); ++i)
+        counts[static_cast<std::size_t>(u)] += all.part[static_cast<std::size_t>(i)] == Part::train ? 1 : 0;
+    return counts;
+  }
+
+  // What is handed on and what new items read. A user without training items has a vector that nothing has taught: the
+  // mean of the others stands in its place.
+  void keep_vectors(const std::vector<std::int64_t>& taken) {
+    std::tie(user_inputs_, user_hidden_) = graph_->user_layers();
+    std::vector<double> mean(static_cast<std::size_t>(users_.columns()), 0.0);
+    double known = 0.0;
+    for (std::size_t u = 0; u < taken.size(); ++u) {
+      if (taken[u] == 0) continue;
+      const float* row = users_.data<float>() + static_cast<std::int64_t>(u) * users_.columns();
+      for (double& sum : mean) sum += *row++;
+      known += 1.0;
+    }
+    for (std::size_t u = 0; u < taken.size(); ++u) {
+      if (taken[u] != 0) continue;
+      float* row = users_.data<float>() + static_cast<std::int64_t>(u) * users_.columns();
+      for (const double sum : mean) *row++ = static_cast<float>(sum / known);
+    }
   }
 
   GraphRqVaeOptions options_;
@@ -239,9 +310,10 @@ class GraphRqVae final : public Tokenizer {
   FeatureTransform vectors_;
   std::unique_ptr<GraphSage> graph_;
   std::unique_ptr<QuantizedAutoencoder> network_;
-  std::vector<std::uint8_t> known_;  // (I) has features or interactions
-  std::vector<std::int32_t> codes_;  // (I, L)
-  Tensor users_, items_;             // (U, W), (I, W)
+  std::vector<std::uint8_t> known_;   // (I) has features or interactions
+  std::vector<std::int32_t> codes_;   // (I, L)
+  Tensor users_, items_;              // (U, W), (I, W)
+  Tensor user_inputs_, user_hidden_;  // (U, fused_width), (U, hidden_width)
 };
 
 std::unique_ptr<Tokenizer> make(const GraphRqVaeOptions& options, const Section& section) {
@@ -250,6 +322,10 @@ std::unique_ptr<Tokenizer> make(const GraphRqVaeOptions& options, const Section&
   if (options.vectors != "pca" && section.has("whiten")) section.fail("whiten", "only used with vectors = 'pca'");
   if (options.balance != 0.0 && options.balance < 1.0)
     section.fail("balance", str("balance is ", options.balance, ", expected 0 or 1 or more"));
+  if (options.random_codes && options.joint_epochs > 0)
+    section.fail("joint_epochs", "has no meaning with random_codes = true: there is no quantiser to learn");
+  if (options.random_codes && options.content > 0.0)
+    section.fail("content", "has no meaning with random_codes = true: there is no quantiser to read it");
   return std::make_unique<GraphRqVae>(options);
 }
 

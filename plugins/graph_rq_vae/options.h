@@ -17,7 +17,7 @@ struct GraphRqVaeOptions : RqOptions {
   int fused_width = 128, hidden_width = 128, vector_width = 64;
   double hidden_dropout = 0.5, output_dropout = 0.2;
   int graph_epochs = 60, graph_batch = 600, negatives = 5, joint_epochs = 0;
-  bool fixed_negatives = false;
+  bool fixed_negatives = false, random_codes = false;
   double graph_learning_rate = 1e-3, graph_weight_decay = 1e-6;
 
   GraphRqVaeOptions() { widths.clear(); }
@@ -48,6 +48,8 @@ struct GraphRqVaeOptions : RqOptions {
     v("content", content,
       "the items' own features stand beside their vectors when they are quantised, times this; 0: vectors alone", 0.0,
       1000.0);
+    v("random_codes", random_codes,
+      "a control: codes from a hash of the item's vector; vectors are learnt and handed on as ever");
     RqOptions::describe(v);
   }
 };

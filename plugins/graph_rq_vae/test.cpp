@@ -108,6 +108,109 @@ TEST(GraphRqVae, IsSavedAndLoadedAndEncodesNewItems) {
   EXPECT_EQ(after[2 * 41], -1);
 }
 
+// Who took each item in training.
+ItemUsers users_of_items(const Dataset& data) {
+  ItemUsers users;
+  for (std::int32_t item = 0; item < data.item_count(); ++item) {
+    for (std::int64_t u = 0; u < data.users(); ++u)
+      for (std::int64_t i = data.interactions.begin(u); i < data.interactions.end(u); ++i)
+        if (data.interactions.item[static_cast<std::size_t>(i)] == item)
+          users.user.push_back(static_cast<std::int32_t>(u));
+    users.offset.push_back(static_cast<std::int64_t>(users.user.size()));
+  }
+  return users;
+}
+
+// An item of the catalogue, given as a new one with its features and its users, gets the codes that it has: the same
+// formula in another way, after saving and loading too.
+TEST(GraphRqVae, NewItemsAreEncodedFromTheUsersWhoTookThem) {
+  const Dataset data = world();
+  FitContext context;
+  const auto tokenizer = make(kSmall);
+  tokenizer->fit(data, context);
+  const auto codes = tokenizer->tokens(data).codes;
+  const ItemUsers users = users_of_items(data);
+  EXPECT_EQ(tokenizer->encode_taken(data.features, users), codes);
+  EXPECT_NE(tokenizer->encode(data.features), codes);  // features know two of four groups
+  MemoryState state;
+  tokenizer->visit(state);
+  state.load(true);
+  const auto other = make(kSmall);
+  other->visit(state);
+  EXPECT_EQ(other->encode_taken(data.features, users), codes);
+  // Three users of a group are enough to tell it, and an item without features needs no more.
+  const auto purity_with = [&](std::size_t most) {
+    ItemUsers few;
+    for (std::size_t i = 0; i < 42; ++i) {
+      for (auto k = users.offset[i]; k < users.offset[i + 1] && k < users.offset[i] + static_cast<std::int64_t>(most);
+           ++k)
+        few.user.push_back(users.user[static_cast<std::size_t>(k)]);
+      few.offset.push_back(static_cast<std::int64_t>(few.user.size()));
+    }
+    return purity(other->encode_taken(data.features, few));
+  };
+  EXPECT_GT(purity_with(3), 0.9);
+  EXPECT_LT(purity_with(0), 0.7);
+  ItemUsers one{{0}, {5}};
+  one.offset.resize(42, 0);
+  one.offset.push_back(1);  // item 41, known by nothing before
+  EXPECT_GE(other->encode_taken(data.features, one)[2 * 41], 0);
+  one.user[0] = 60;
+  EXPECT_EQ(message([&] { other->encode_taken(data.features, one); }),
+            "graph_rq_vae: user 60 took a new item, expected 0 .. 59, the users of the data that the tokenizer was "
+            "fitted on");
+  one.offset.pop_back();
+  EXPECT_EQ(message([&] { other->encode_taken(data.features, one); }),
+            "graph_rq_vae: users of 41 items for 42 rows of features");
+}
+
+TEST(GraphRqVae, UsersWithoutTrainingItemsHaveTheMeanVector) {
+  Dataset data = world();
+  data.user_ids.push_back("nobody");
+  data.interactions.offset.push_back(data.interactions.size());
+  FitContext context;
+  const auto tokenizer = make(kSmall);
+  tokenizer->fit(data, context);
+  const Tensor users = tokenizer->tokens(data).user_vectors;
+  ASSERT_EQ(users.rows(), 61);
+  for (std::int64_t d = 0; d < users.columns(); ++d) {
+    double mean = 0.0;
+    for (std::int64_t u = 0; u < 60; ++u) mean += users.data<float>()[u * users.columns() + d] / 60.0;
+    EXPECT_NEAR(users.data<float>()[60 * users.columns() + d], mean, 1e-5);
+  }
+}
+
+TEST(GraphRqVae, RandomCodesSayNothingAndLeaveTheVectors) {
+  const Dataset data = world();
+  FitContext context;
+  const auto fitted = [&](const std::string& options) {
+    const auto tokenizer = make(options);
+    tokenizer->fit(data, context);
+    return tokenizer;
+  };
+  const auto random = fitted(kSmall + "random_codes = true"), learnt = fitted(kSmall);
+  const ItemTokens tokens = random->tokens(data);
+  EXPECT_LT(purity(tokens.codes), 0.45);
+  EXPECT_EQ(std::set<std::int32_t>(tokens.codes.begin(), tokens.codes.end()).size(), 9u);  // all 8, and -1
+  const auto bits = [](const Tensor& x) {
+    return std::vector<float>(x.values<float>().begin(), x.values<float>().end());
+  };
+  EXPECT_EQ(bits(tokens.item_vectors), bits(learnt->tokens(data).item_vectors));
+  EXPECT_EQ(bits(tokens.user_vectors), bits(learnt->tokens(data).user_vectors));
+  EXPECT_TRUE(random->health(data).empty());
+  EXPECT_FALSE(random->last_level_distances(data));
+  MemoryState state;
+  random->visit(state);
+  state.load(true);
+  const auto other = make(kSmall + "random_codes = true");
+  other->visit(state);
+  EXPECT_EQ(other->encode(data.features), random->encode(data.features));
+  EXPECT_NE(message([&] { make(kSmall + "random_codes = true\njoint_epochs = 1"); }).find("no quantiser to learn"),
+            std::string::npos);
+  EXPECT_NE(message([&] { make(kSmall + "random_codes = true\ncontent = 1.0"); }).find("no quantiser to read it"),
+            std::string::npos);
+}
+
 TEST(GraphRqVae, HealthTellsBehaviourFromContent) {
   const Dataset data = world();
   FitContext context;
@@ -130,6 +233,16 @@ TEST(GraphRqVae, SameCodesForAnyNumberOfThreadsAndOtherOnesForAnotherSeed) {
   }
   set_threads(1);
   EXPECT_NE(codes_of(kSmall + "joint_epochs = 1", data, 2), one);
+}
+
+// Step, batch and norm of a loss that is none; nothing is learnt from it.
+TEST(GraphRqVae, ALossThatIsNotFiniteStopsTheGraph) {
+  Dataset data = world();
+  Tensor& text = data.features["text"].values;
+  for (std::int64_t i = 0; i < text.numel(); ++i) text.data<float>()[i] *= 1e25f;
+  const std::string found = message([&] { codes_of(kSmall + "normalize = 'none'", data); });
+  EXPECT_EQ(found.rfind("graph_rq_vae: the loss is ", 0), 0u) << found;
+  EXPECT_NE(found.find(" at step 1 (epoch 1, batch 1) of graph, gradient norm "), std::string::npos) << found;
 }
 
 TEST(GraphRqVae, ErrorsSayWhat) {
