@@ -4,7 +4,6 @@
 
 #include "framework/nn/interaction_graph.h"
 #include "tensor/autograd/tape.h"
-#include "tensor/ops/dropout/dropout.h"
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/matmul/matmul.h"
@@ -61,8 +60,7 @@ GraphSage::Hidden GraphSage::hidden(const Nodes* wanted_users, const Nodes* want
     return nodes ? sparse_matmul_rows(of, x, *nodes, transpose) : sparse_matmul(of, x, transpose);
   };
   const auto finish = [&](Tensor sum, const Tensor& x, Linear& map) {
-    return dropout(add_linear(std::move(sum), x, map.weight(), self1_.bias(), options_.activation),
-                   options_.hidden_dropout);
+    return add_linear(std::move(sum), x, map.weight(), self1_.bias(), options_.activation, options_.hidden_dropout);
   };
   Tensor of_users = means(of_users_, linear(items.x, items.neighbours), wanted_users, false);
   const Tensor of_items = means(of_items_, users, wanted_items, true);
@@ -71,7 +69,8 @@ GraphSage::Hidden GraphSage::hidden(const Nodes* wanted_users, const Nodes* want
 }
 
 Tensor GraphSage::layer2(const Tensor& self, const Tensor& neighbours) {
-  return dropout(add_linear(neighbours2_(neighbours), self, self2_.weight(), self2_.bias()), options_.output_dropout);
+  return add_linear(neighbours2_(neighbours), self, self2_.weight(), self2_.bias(), Activation::none,
+                    options_.output_dropout);
 }
 
 std::pair<Tensor, Tensor> GraphSage::vectors() {

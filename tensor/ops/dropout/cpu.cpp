@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kBlocks = 16;              // philox blocks at once: the loops over them become vector instructions
 constexpr int kChunk = kBlocks * 4 * 2;  // decisions of 16 bits
+static_assert(kChunk == kDropoutChunk);
 
 // The decisions of one chunk: philox4x32-10 of tensor/core/random.h for counters 16 chunk .. 16 chunk + 15. Words lie
 // in 64 bits, so that a product is one vector instruction and its halves are a shift and a mask.
@@ -51,7 +52,28 @@ void apply(const T* x, const T* residual, const std::uint16_t* random, std::uint
     for (std::int64_t i = 0; i < n; ++i) y[i] = random[i] >= threshold ? x[i] * factor : T{0};
 }
 
+// y = base + mask x / keep on elements begin .. end - 1; no base: none is added.
+template <class T>
+void drop(const DropoutKey& key, std::int64_t begin, std::int64_t end, const T* x, const T* base, T* y) {
+  const T factor = static_cast<T>(65536.0 / (65536.0 - key.threshold));
+  std::uint16_t random[kChunk] = {};
+  for (std::int64_t i = begin; i < end; i += kChunk) {
+    if (key.threshold != 0) random_chunk(key, static_cast<std::uint64_t>(i / kChunk), random);
+    const std::int64_t n = std::min<std::int64_t>(kChunk, end - i);
+    const T* part = base ? base + i : nullptr;
+    if (n == kChunk) apply(x + i, part, random, key.threshold, factor, kChunk, y + i);
+    else apply(x + i, part, random, key.threshold, factor, n, y + i);
+  }
+}
+
 }  // namespace
+
+void dropout_range(const DropoutKey& key, std::int64_t begin, std::int64_t end, const float* x, float* y) {
+  drop<float>(key, begin, end, x, nullptr, y);
+}
+void dropout_range(const DropoutKey& key, std::int64_t begin, std::int64_t end, const double* x, double* y) {
+  drop<double>(key, begin, end, x, nullptr, y);
+}
 
 void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key, Tensor& y) {
   dispatch_float("dropout", x.dtype(), [&](auto type) {
@@ -59,17 +81,8 @@ void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key, Ten
     const T* from = x.data<T>();
     const T* base = residual ? residual->data<T>() : nullptr;
     T* to = y.data<T>();
-    const T factor = static_cast<T>(65536.0 / (65536.0 - key.threshold));
-    parallel_rows(x.numel(), 128 * kChunk, [&](std::int64_t begin, std::int64_t end) {
-      std::uint16_t random[kChunk] = {};
-      for (std::int64_t i = begin; i < end; i += kChunk) {
-        if (key.threshold != 0) random_chunk(key, static_cast<std::uint64_t>(i / kChunk), random);
-        const std::int64_t n = std::min<std::int64_t>(kChunk, end - i);
-        const T* part = base ? base + i : nullptr;
-        if (n == kChunk) apply(from + i, part, random, key.threshold, factor, kChunk, to + i);
-        else apply(from + i, part, random, key.threshold, factor, n, to + i);
-      }
-    });
+    parallel_rows(x.numel(), 128 * kChunk,
+                  [&](std::int64_t begin, std::int64_t end) { drop<T>(key, begin, end, from, base, to); });
   });
 }
 

@@ -9,10 +9,8 @@
 #include "tensor/core/random.h"
 
 namespace tessera {
-namespace {
 
-// The key of this call; without effect in inference mode.
-DropoutKey take_key(const char* op, double p) {
+DropoutKey take_dropout_key(const char* op, double p) {
   check(p >= 0.0 && p < 1.0, op, ": probability ", p, ", expected 0 <= p < 1");
   TrainingScope* scope = TrainingScope::current();
   if (!scope || p == 0.0) return {};
@@ -20,10 +18,8 @@ DropoutKey take_key(const char* op, double p) {
   return {scope->seed(), scope->next_stream(), threshold};
 }
 
-}  // namespace
-
 Tensor dropout(const Tensor& x, double p) {
-  const DropoutKey key = take_key("dropout", p);
+  const DropoutKey key = take_dropout_key("dropout", p);
   if (key.threshold == 0) return x;
   Tensor y(x.shape(), x.dtype(), x.device());
   TESSERA_ON_DEVICE("dropout", x.device(), dropout(x, nullptr, key, y));
@@ -38,7 +34,7 @@ Tensor add_dropout(const Tensor& x, const Tensor& r, double p) {
   check(x.shape() == r.shape() && x.dtype() == r.dtype(), "add_dropout: x ", x.shape().text(), " ", name_of(x.dtype()),
         ", r ", r.shape().text(), " ", name_of(r.dtype()), ": expected the same shape and type");
   check_agree("add_dropout", "x", x, "r", r);
-  const DropoutKey key = take_key("add_dropout", p);
+  const DropoutKey key = take_dropout_key("add_dropout", p);
   Tensor y(x.shape(), x.dtype(), x.device());
   TESSERA_ON_DEVICE("add_dropout", x.device(), dropout(r, &x, key, y));
   return record("add_dropout", y, {&x, &r}, [key](const Tensor& dy, Grads& dx) {

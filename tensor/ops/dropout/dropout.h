@@ -23,10 +23,18 @@ struct DropoutKey {
   std::uint32_t threshold = 0;  // 0: everything stays
 };
 
+// The key of this call, for ops that drop elements of their own result; without effect in inference mode.
+DropoutKey take_dropout_key(const char* op, double p);
+
 namespace cpu {
+// Elements begin .. end - 1 of y = mask x / keep, for ops that hold a part of x in the cache; y may be x. begin: a
+// multiple of kDropoutChunk.
+constexpr std::int64_t kDropoutChunk = 128;
+void dropout_range(const DropoutKey& key, std::int64_t begin, std::int64_t end, const float* x, float* y);
+void dropout_range(const DropoutKey& key, std::int64_t begin, std::int64_t end, const double* x, double* y);
 void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key,
              Tensor& y);  // y = residual + mask x / keep
-}
+}  // namespace cpu
 namespace cuda {
 void dropout(const Tensor& x, const Tensor* residual, const DropoutKey& key, Tensor& y);
 }

@@ -91,7 +91,7 @@ class Backward {
 }  // namespace
 
 void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Tensor& y, Tensor& z,
-                    const Tensor& a) {
+                    const Tensor& a, const DropoutKey& drop) {
   dispatch_float("linear", x.dtype(), [&](auto type) {
     using T = decltype(type);
     const std::int64_t rows = x.rows(), inputs = w.dim(0), outputs = w.dim(1);
@@ -102,6 +102,9 @@ void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activatio
     const T* onto = a ? a.data<T>() : nullptr;
     const T beta = onto != nullptr ? T(1) : T(0);
     const detail::GemmPlan plan = detail::gemm_plan(rows, outputs, inputs);
+    const auto drop_rows = [&](std::int64_t begin, std::int64_t end) {
+      if (drop.threshold != 0) dropout_range(drop, begin * outputs, end * outputs, out, out);
+    };
     const auto start = [&](std::int64_t row, std::int64_t m, std::int64_t column, std::int64_t n) {
       if (onto == nullptr || onto == product) return;
       for (std::int64_t i = row; i < row + m; ++i)
@@ -117,9 +120,13 @@ void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activatio
     if (plan.parts > 1) {
       parallel_rows(rows, 64, [&](std::int64_t begin, std::int64_t end) { start(begin, end - begin, 0, outputs); });
       gemm({false, false, rows, outputs, inputs}, T(1), in, inputs, weights, outputs, beta, product, outputs);
-      parallel_rows(rows, 64, [&](std::int64_t begin, std::int64_t end) { finish(begin, end - begin, 0, outputs); });
+      parallel_rows(rows, 2 * kDropoutChunk, [&](std::int64_t begin, std::int64_t end) {
+        finish(begin, end - begin, 0, outputs);
+        drop_rows(begin, end);
+      });
       return;
     }
+    const bool tiles_drop = plan.column_tiles == 1 && plan.tile_m * outputs % kDropoutChunk == 0;
     parallel_for(rows == 0 ? 0 : plan.row_tiles * plan.column_tiles, [&](std::int64_t tile) {
       const std::int64_t row = tile / plan.column_tiles * plan.tile_m, column = tile % plan.column_tiles * plan.tile_n;
       const std::int64_t m = std::min(plan.tile_m, rows - row), n = std::min(plan.tile_n, outputs - column);
@@ -127,6 +134,24 @@ void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activatio
       gemm_tile({false, false, m, n, inputs}, T(1), in + row * inputs, inputs, weights + column, outputs, beta,
                 product + row * outputs + column, outputs);
       finish(row, m, column, n);
+      if (tiles_drop) drop_rows(row, row + m);
+    });
+    if (drop.threshold != 0 && !tiles_drop) parallel_rows(rows, 2 * kDropoutChunk, drop_rows);
+  });
+}
+
+// g = dropout'(dy) activation'(z), piece by piece in the cache.
+void drop_backward(const DropoutKey& drop, Activation activation, const Tensor& dy, const Tensor& z, Tensor& g) {
+  dispatch_float("add_linear", dy.dtype(), [&](auto type) {
+    using T = decltype(type);
+    const T *from = dy.data<T>(), *before = z ? z.data<T>() : nullptr;
+    T* to = g.data<T>();
+    parallel_rows(dy.numel(), 64 * kDropoutChunk, [&](std::int64_t begin, std::int64_t end) {
+      dropout_range(drop, begin, end, from, to);
+      if (before == nullptr) return;
+      detail::with_activation(activation, [&](auto f) {
+        detail::local_gradient<T>(1, end - begin, to + begin, before + begin, to + begin, nullptr, f);
+      });
     });
   });
 }

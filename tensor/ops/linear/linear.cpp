@@ -59,24 +59,26 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
                 });
 }
 
-Tensor add_linear(Tensor a, const Tensor& x, const Tensor& w, const Tensor& b, Activation activation) {
+Tensor add_linear(Tensor a, const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, double p) {
   check_inputs(x, w, b);
   const Shape shape = detail::with_columns(x.shape(), w.dim(1));
   check(a.shape() == shape && a.dtype() == x.dtype() && a.device() == x.device(), "add_linear: a ", a.shape().text(),
         " ", name_of(a.dtype()), " on ", a.device().text(), ", expected ", shape.text(), " ", name_of(x.dtype()),
         " on ", x.device().text(), " as x w");
-  if (!a.device().is_cpu()) return activate(add(a, linear(x, w, b)), activation);
+  if (!a.device().is_cpu()) return dropout(activate(add(a, linear(x, w, b)), activation), p);
+  const DropoutKey drop = take_dropout_key("add_linear", p);
   const bool keeps = activation != Activation::none && recording({&a, &x, &w, &b});
   const auto product = [&] { return a.shares_storage() ? Tensor(shape, a.dtype()) : a.detach(); };
   Tensor z = keeps ? product() : Tensor();
   Tensor y = keeps ? Tensor(shape, a.dtype()) : product();
-  cpu::linear_forward(x, w, b, activation, y, z, a);
+  cpu::linear_forward(x, w, b, activation, y, z, a, drop);
   return record("add_linear", y, {&a, &x, &w, &b},
-                [x = x.detach(), w = w.detach(), z, activation](const Tensor& dy, Grads& dx) {
+                [x = x.detach(), w = w.detach(), z, activation, drop](const Tensor& dy, Grads& dx) {
                   Tensor g = dy;
-                  if (z) {
+                  if (z || drop.threshold != 0) {
                     g = Tensor(dy.shape(), dy.dtype());
-                    cpu::unary_backward(static_cast<Unary>(activation), z, dy, g);
+                    if (drop.threshold != 0) cpu::drop_backward(drop, activation, dy, z, g);
+                    else cpu::unary_backward(static_cast<Unary>(activation), z, dy, g);
                   }
                   LinearGradients to;
                   if (dx[1]) to.dx = dx[1].into();

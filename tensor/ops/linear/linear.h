@@ -5,6 +5,7 @@
 
 #include "tensor/autograd/tape.h"
 #include "tensor/core/tensor.h"
+#include "tensor/ops/dropout/dropout.h"
 
 namespace tessera {
 
@@ -19,11 +20,11 @@ TESSERA_API Activation parse_activation(const std::string& name);  // throws Err
 TESSERA_API Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b = {},
                           Activation activation = Activation::none);
 
-// y = activation(a + x w + b): the product is added onto a, so two maps of one sum need no tensor of their own each.
-// a: (..., D_out), as y; numbers that nobody else holds (std::move(a)) are written over. Gradient: da = g, the others
-// as above. On a GPU composed of its parts.
+// y = dropout(activation(a + x w + b)): the product is added onto a, so two maps of one sum need no tensor of their own
+// each. a: (..., D_out), as y; numbers that nobody else holds (std::move(a)) are written over. Gradient: da = g, the
+// others as above. On a GPU composed of its parts.
 TESSERA_API Tensor add_linear(Tensor a, const Tensor& x, const Tensor& w, const Tensor& b = {},
-                              Activation activation = Activation::none);
+                              Activation activation = Activation::none, double dropout = 0.0);
 
 // Where linear_backward writes; an empty buffer is not wanted.
 struct LinearGradients {
@@ -34,10 +35,12 @@ Shape with_columns(const Shape& shape, std::int64_t n);  // the shape with anoth
 }  // namespace detail
 namespace cpu {
 // a: what the product is added onto, of y's shape, or empty; it may be the tensor that takes the product, z or else y.
+// drop: of y.
 void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Tensor& y, Tensor& z,
-                    const Tensor& a = {});
+                    const Tensor& a = {}, const DropoutKey& drop = {});
 void linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& z, Activation activation,
                      LinearGradients& to);
+void drop_backward(const DropoutKey& drop, Activation activation, const Tensor& dy, const Tensor& z, Tensor& g);
 }  // namespace cpu
 namespace cuda {
 void linear_forward(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation, Tensor& y, Tensor& z);

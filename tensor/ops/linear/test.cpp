@@ -8,6 +8,7 @@
 #include "tensor/autograd/gradcheck.h"
 #include "tensor/autograd/tape.h"
 #include "tensor/core/parallel.h"
+#include "tensor/core/random.h"
 #include "tensor/core/testing.h"
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/matmul/matmul.h"
@@ -190,6 +191,32 @@ TEST(Linear, SameBitsForAnyNumberOfThreads) {
   set_threads(2);
 }
 
+// The same masks and bits as the op of its own: tiles over all columns, over some, and parts of a long inner size.
+TEST(AddLinear, DropsAsDropoutDoes) {
+  for (const auto& [rows, in, out] :
+       {std::array{7, 5, 3}, std::array{1201, 24, 128}, std::array{300, 130, 600}, std::array{8, 5000, 4}})
+    for (const Activation activation : {Activation::none, Activation::leaky_relu, Activation::gelu}) {
+      SCOPED_TRACE(testing::Message() << rows << " " << in << " " << out << " " << static_cast<int>(activation));
+      const Tensor a = random_f64({rows, out}, 1), x = random_f64({rows, in}, 2), w = random_f64({in, out}, 3, 0.1),
+                   dy = random_f64({rows, out}, 4);
+      const auto both = [&](bool fused) {
+        const TrainingScope training(3, 4);
+        Tape tape;
+        const std::vector<Tensor> v{tape.watch(a), tape.watch(x), tape.watch(w)};
+        std::vector<Tensor> found{fused ? add_linear(v[0], v[1], v[2], {}, activation, 0.3)
+                                        : dropout(add_linear(v[0], v[1], v[2], {}, activation), 0.3)};
+        tape.backward(found[0], dy.clone());
+        for (const Tensor& leaf : v) found.push_back(tape.gradient(leaf));
+        return found;
+      };
+      const auto found = both(true), expected = both(false);
+      for (std::size_t k = 0; k < found.size(); ++k)
+        EXPECT_EQ(std::memcmp(found[k].raw(), expected[k].raw(), expected[k].bytes()), 0) << k;
+      EXPECT_EQ(worst(add_linear(a, x, w, {}, activation, 0.3), add_linear(a, x, w, {}, activation)),
+                0.0);  // answering
+    }
+}
+
 TEST(AddLinear, SameBitsForAnyNumberOfThreads) {
   const Tensor a = random_f64({3001, 96}, 1).to(DType::f32), x = random_f64({3001, 64}, 2).to(DType::f32),
                w = random_f64({64, 96}, 3).to(DType::f32);
@@ -197,8 +224,9 @@ TEST(AddLinear, SameBitsForAnyNumberOfThreads) {
   for (const int n : {1, 2, 3}) {
     set_threads(n);
     Tape tape;
+    const TrainingScope training(1, 1);
     const std::vector<Tensor> in{tape.watch(a), tape.watch(x), tape.watch(w)};
-    std::vector<Tensor> found{add_linear(in[0], in[1], in[2], {}, Activation::leaky_relu)};
+    std::vector<Tensor> found{add_linear(in[0], in[1], in[2], {}, Activation::leaky_relu, 0.4)};
     tape.backward(found[0], a.clone());
     for (const Tensor& leaf : in) found.push_back(tape.gradient(leaf));
     if (expected.empty()) expected = found;
