@@ -33,6 +33,15 @@ void add_scaled(T* __restrict to, const T* __restrict from, std::int64_t n, T sc
   for (std::int64_t i = 0; i < n; ++i) to[i] += scale * from[i];
 }
 
+// Rows of a large gradient lie far apart: the memory is asked for each some rows before it is needed.
+constexpr std::size_t kAhead = 6;
+
+template <class T>
+void fetch(const T* row, std::int64_t width) {
+  constexpr std::int64_t kLine = 64 / sizeof(T);
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(width, 8 * kLine); i += kLine) __builtin_prefetch(row + i);
+}
+
 }  // namespace
 
 void embedding_forward(const Tensor& x, std::span<const std::int32_t> ids, int levels, double scale, Tensor& y) {
@@ -75,9 +84,12 @@ void embedding_backward(const Tensor& dy, std::span<const std::int32_t> ids, int
       for (std::int64_t row = begin; row < end; ++row) {
         const auto first = groups.start[static_cast<std::size_t>(row)],
                    last = groups.start[static_cast<std::size_t>(row) + 1];
-        for (auto at = first; at < last; ++at)
+        for (auto at = first; at < last; ++at) {
+          if (static_cast<std::size_t>(at) + kAhead < groups.order.size())
+            fetch(from + groups.order[static_cast<std::size_t>(at) + kAhead] / levels * width, width);
           add_scaled(to + row * width, from + groups.order[static_cast<std::size_t>(at)] / levels * width, width,
                      static_cast<T>(scale));
+        }
       }
     });
   });

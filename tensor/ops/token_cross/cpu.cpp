@@ -12,12 +12,44 @@ namespace {
 constexpr std::int64_t kRows = 256;   // tokens a tile, so that its layers stay in the cache
 constexpr std::int64_t kChunks = 16;  // of items in the backward pass, each with its own sums of weights
 
+// Loops over the rows of a tile, told that nothing overlaps, so that they become vectors.
+template <class T>
+void cross_rows(std::int64_t rows, std::int64_t width, const T* __restrict first, const T* __restrict in,
+                const T* __restrict bias, T* __restrict y, T* __restrict out) {
+  for (std::int64_t row = 0; row < rows; ++row, first += width, in += width, y += width, out += width)
+    for (std::int64_t k = 0; k < width; ++k) {
+      y[k] += bias[k];
+      out[k] = first[k] * y[k] + in[k];
+    }
+}
+
+template <class T>
+void cross_rows_backward(std::int64_t rows, std::int64_t width, const T* __restrict g, const T* __restrict first,
+                         const T* __restrict y, T* __restrict d_y, T* __restrict d_first, T* __restrict d_bias) {
+  for (std::int64_t row = 0; row < rows; ++row, g += width, first += width, y += width, d_y += width, d_first += width)
+    for (std::int64_t k = 0; k < width; ++k) {
+      d_y[k] = g[k] * first[k];
+      d_first[k] += g[k] * y[k];
+      d_bias[k] += d_y[k];
+    }
+}
+
+template <class T>
+void add_to(std::int64_t n, const T* __restrict from, T* __restrict to) {
+  for (std::int64_t j = 0; j < n; ++j) to[j] += from[j];
+}
+
+template <class T>
+void sum_of(std::int64_t n, const T* __restrict a, const T* __restrict b, T* __restrict to) {
+  for (std::int64_t j = 0; j < n; ++j) to[j] = a[j] + b[j];
+}
+
 // A tile holds its tokens as (T, items, D): then A X is one product with (T, items D), and X W one with (T items, D).
 template <class T>
 struct Tile {
   std::int64_t layers, tokens, width, most;  // most: items
   const T *table, *product, *mix, *bias, *weight;
-  std::vector<T> first, x, p, y;  // X_0; X_l, P_l = X_l W_l, Y_l of every layer
+  std::vector<T> x, p, y;  // X_0 .. X_L; P_l = X_l W_l, Y_l of every layer
 
   explicit Tile(const TokenCross& in)
       : layers(in.mix.dim(0)),
@@ -30,7 +62,7 @@ struct Tile {
         bias(in.bias.data<T>()),
         weight(layers > 1 ? in.weight.data<T>() : nullptr) {
     const auto size = static_cast<std::size_t>(tokens * most * width), all = size * static_cast<std::size_t>(layers);
-    first.resize(size), x.resize(all + size), p.resize(all), y.resize(all);
+    x.resize(all + size), p.resize(all), y.resize(all);
   }
 
   std::int64_t size(std::int64_t items) const { return tokens * items * width; }
@@ -47,8 +79,7 @@ struct Tile {
   // All layers; x holds X_0 .. X_L one after the other, each size(items) long.
   void forward(const std::int32_t* ids, std::int64_t items) {
     const std::int64_t n = size(items), columns = items * width;
-    gather(table, ids, items, first.data());
-    std::copy_n(first.data(), n, x.data());
+    gather(table, ids, items, x.data());
     for (std::int64_t l = 0; l < layers; ++l) {
       const T* in = x.data() + l * n;
       T *out = x.data() + (l + 1) * n, *pl = p.data() + l * n, *yl = y.data() + l * n;
@@ -58,20 +89,14 @@ struct Tile {
                   width, T(0), pl, width);
       gemm_tile({false, false, tokens, columns, tokens}, T(1), mix + l * tokens * tokens, tokens, pl, columns, T(0), yl,
                 columns);
-      const T* b = bias + l * width;
-      for (std::int64_t row = 0; row < tokens * items; ++row)
-        for (std::int64_t j = row * width, k = 0; k < width; ++j, ++k) {
-          yl[j] += b[k];
-          out[j] = first[static_cast<std::size_t>(j)] * yl[j] + in[j];
-        }
+      cross_rows(tokens * items, width, x.data(), in, bias + l * width, yl, out);
     }
   }
 
   void sum(std::int64_t items, T* to) const {
     const T* from = x.data() + layers * size(items);
     std::copy_n(from, items * width, to);
-    for (std::int64_t t = 1; t < tokens; ++t)
-      for (std::int64_t j = 0; j < items * width; ++j) to[j] += from[t * items * width + j];
+    for (std::int64_t t = 1; t < tokens; ++t) add_to(items * width, from + t * items * width, to);
   }
 };
 
@@ -86,18 +111,13 @@ void backward_of_tile(Tile<T>& tile, const std::int32_t* ids, std::int64_t items
                       Sums<T>& sums, T* d_table, T* d_product) {
   tile.forward(ids, items);
   const std::int64_t n = tile.size(items), tokens = tile.tokens, width = tile.width, columns = items * width;
-  scratch.assign(static_cast<std::size_t>(4 * n), T(0));
+  scratch.resize(static_cast<std::size_t>(4 * tile.size(tile.most)));
   T *g = scratch.data(), *d_first = g + n, *d_y = d_first + n, *d_p = d_y + n;
+  std::fill_n(d_first, n, T(0));
   for (std::int64_t t = 0; t < tokens; ++t) std::copy_n(dy, columns, g + t * columns);
   for (std::int64_t l = tile.layers; l-- > 0;) {
     const T *x = tile.x.data() + l * n, *p = tile.p.data() + l * n, *y = tile.y.data() + l * n;
-    T* b = sums.bias.data() + l * width;
-    for (std::int64_t row = 0; row < tokens * items; ++row)
-      for (std::int64_t j = row * width, k = 0; k < width; ++j, ++k) {
-        d_y[j] = g[j] * tile.first[static_cast<std::size_t>(j)];
-        d_first[j] += g[j] * y[j];
-        b[k] += d_y[j];
-      }
+    cross_rows_backward(tokens * items, width, g, tile.x.data(), y, d_y, d_first, sums.bias.data() + l * width);
     const T* mix = tile.mix + l * tokens * tokens;
     gemm_tile({false, true, tokens, tokens, columns}, T(1), d_y, columns, p, columns, T(1),
               sums.mix.data() + l * tokens * tokens, tokens);
@@ -112,7 +132,7 @@ void backward_of_tile(Tile<T>& tile, const std::int32_t* ids, std::int64_t items
     for (std::int64_t i = 0; i < items; ++i) {
       const std::int64_t from = (t * items + i) * width, to = (i * tokens + t) * width;
       std::copy_n(d_p + from, width, d_product + to);
-      for (std::int64_t k = 0; k < width; ++k) d_table[to + k] = d_first[from + k] + g[from + k];
+      sum_of(width, d_first + from, g + from, d_table + to);
     }
 }
 
