@@ -2,10 +2,10 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
-#include <string>
 #include <tuple>
 
 #include "framework/data/batches.h"
+#include "framework/nn/hashed_codes.h"
 #include "framework/nn/joined_features.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/tokenizer.h"
@@ -25,18 +25,6 @@
 // vectors are quantised.
 namespace tessera {
 namespace {
-
-// Each code alike, by a hash of the vector: equal vectors share their codes, near ones do not.
-std::vector<std::int32_t> hashed_codes(const Tensor& vectors, int levels, int codes) {
-  std::vector<std::int32_t> out;
-  const auto bytes = static_cast<std::size_t>(vectors.columns()) * sizeof(float);
-  for (std::int64_t i = 0; i < vectors.rows(); ++i) {
-    const auto* row = reinterpret_cast<const char*>(vectors.data<float>() + i * vectors.columns());
-    Random random(stream_of(std::string(row, bytes)), stream_of("graph_rq_vae/random_codes"));
-    for (int l = 0; l < levels; ++l) out.push_back(static_cast<std::int32_t>(random.below(codes)));
-  }
-  return out;
-}
 
 class GraphRqVae final : public Tokenizer {
  public:
@@ -154,7 +142,7 @@ class GraphRqVae final : public Tokenizer {
   }
 
   std::vector<std::int32_t> codes_of(const Tensor& vectors, const Tensor& features) const {
-    return options_.random_codes ? hashed_codes(vectors, options_.levels, options_.codes)
+    return options_.random_codes ? hashed_codes(vectors, options_.levels, options_.codes, 1, "graph")
                                  : encode_rows(*network_, quantiser_input(vectors, features));
   }
 

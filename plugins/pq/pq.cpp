@@ -6,11 +6,11 @@
 #include <sstream>
 
 #include "framework/nn/feature_transform.h"
+#include "framework/nn/hashed_codes.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/tokenizer.h"
 #include "plugins/pq/columns.h"
 #include "plugins/pq/options.h"
-#include "tensor/core/random.h"
 #include "tensor/ops/embedding/embedding.h"
 
 // Product quantisation of item vectors, each modality by itself: MOTOR's tokenizer.
@@ -242,24 +242,12 @@ class Pq final : public Tokenizer {
       if (!is_present(from, i)) missing.push_back(i);
     if (!missing.empty()) raw = raw.clone();
     for (const std::int64_t i : missing) raw.row_range(i, i + 1).copy_from(part.mean.reshape({1, raw.columns()}));
-    auto codes = options_.random_codes ? hashed_codes(part, raw) : part.quantizer.encode(part.transform.apply(raw));
+    auto codes = options_.random_codes
+                     ? hashed_codes(raw, options_.subspaces, options_.codes, seed_, part.modality)
+                     : part.quantizer.encode(part.transform.apply(raw));
     if (options_.missing == "none")
       for (const std::int64_t i : missing)
         std::fill_n(codes.begin() + static_cast<std::ptrdiff_t>(i) * options_.subspaces, options_.subspaces, -1);
-    return codes;
-  }
-
-  // Each code alike, by a hash of the vector: equal items share their codes, near ones do not.
-  std::vector<std::int32_t> hashed_codes(const Part& part, const Tensor& raw) const {
-    std::vector<std::int32_t> codes;
-    for (std::int64_t i = 0; i < raw.rows(); ++i) {
-      std::string bytes = part.modality + "/";
-      bytes.append(reinterpret_cast<const char*>(raw.data<float>() + i * raw.columns()),
-                   static_cast<std::size_t>(raw.columns()) * sizeof(float));
-      Random random(seed_, stream_of(bytes));
-      for (int m = 0; m < options_.subspaces; ++m)
-        codes.push_back(static_cast<std::int32_t>(random.below(options_.codes)));
-    }
     return codes;
   }
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <set>
-#include <sstream>
 
 #include "framework/data/json.h"
 #include "framework/plugin/loader.h"
@@ -42,13 +41,6 @@ ItemTokens tuples(const std::string& path, std::uint64_t seed) {
   for (int l = 0; l < kLevels; ++l) tokens.levels.push_back({str("code/", l), kCodes, ""});
   for (const auto& row : rows) tokens.codes.insert(tokens.codes.end(), row.begin(), row.end());
   return tokens;
-}
-
-std::vector<std::int64_t> numbers(const std::string& text) {
-  std::vector<std::int64_t> out;
-  std::istringstream in(text);
-  for (std::string part; std::getline(in, part, ',');) out.push_back(std::stoll(part));
-  return out;
 }
 
 // Trie-constrained beam search with flat_transformer and generative_decoder as plugins: a request is a history of 20
@@ -121,7 +113,7 @@ void run(Arguments& a) {
   set_threads(static_cast<int>(a.number("threads", 2)));
   set_gemm_backend(a.text("gemm", "auto"));
   const std::int64_t repeat = a.number("repeat", 10), warmup = a.number("warmup", 2);
-  const auto batches = numbers(a.text("batches", "1,64")), beams = numbers(a.text("beams", "20,50"));
+  const auto batches = a.numbers("batches", "1,64"), beams = a.numbers("beams", "20,50");
   BeamSearch work(a, beams);
   Report report("beam");
   report.number("threads", threads());

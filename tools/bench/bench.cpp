@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <sstream>
 
 #include "tensor/core/error.h"
 #include "tensor/core/random.h"
@@ -13,6 +14,13 @@
 
 namespace tessera::bench {
 namespace {
+
+double number_of(const std::string& option, const std::string& text) {
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  check(end != text.c_str() && *end == '\0', "tessera_bench: --", option, " ", text, ", expected a number");
+  return value;
+}
 
 std::string in_quotes(const std::string& text) {
   std::string out = "\"";
@@ -54,11 +62,7 @@ const std::string* Arguments::find(const std::string& name) {
 
 double Arguments::real(const std::string& name, double otherwise) {
   const std::string* text = find(name);
-  if (text == nullptr) return otherwise;
-  char* end = nullptr;
-  const double value = std::strtod(text->c_str(), &end);
-  check(end != text->c_str() && *end == '\0', "tessera_bench: --", name, " ", *text, ", expected a number");
-  return value;
+  return text == nullptr ? otherwise : number_of(name, *text);
 }
 
 std::int64_t Arguments::number(const std::string& name, std::int64_t otherwise) {
@@ -68,6 +72,20 @@ std::int64_t Arguments::number(const std::string& name, std::int64_t otherwise) 
 std::string Arguments::text(const std::string& name, const std::string& otherwise) {
   const std::string* text = find(name);
   return text == nullptr ? otherwise : *text;
+}
+
+std::vector<std::string> Arguments::texts(const std::string& name, const std::string& otherwise) {
+  std::vector<std::string> out;
+  std::istringstream in(text(name, otherwise));
+  for (std::string part; std::getline(in, part, ',');) out.push_back(part);
+  return out;
+}
+
+std::vector<std::int64_t> Arguments::numbers(const std::string& name, const std::string& otherwise) {
+  std::vector<std::int64_t> out;
+  for (const std::string& part : texts(name, otherwise))
+    out.push_back(static_cast<std::int64_t>(number_of(name, part)));
+  return out;
 }
 
 void Arguments::finish() const {

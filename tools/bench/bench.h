@@ -19,6 +19,8 @@ class Arguments {
   std::int64_t number(const std::string& name, std::int64_t otherwise);
   double real(const std::string& name, double otherwise);
   std::string text(const std::string& name, const std::string& otherwise);
+  std::vector<std::string> texts(const std::string& name, const std::string& otherwise);  // split at commas
+  std::vector<std::int64_t> numbers(const std::string& name, const std::string& otherwise);
   void finish() const;  // throws Error
 
  private:

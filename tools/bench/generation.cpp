@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -36,13 +35,6 @@ ItemTokens random_identifiers(std::int64_t items, std::int64_t users, std::uint6
   tokens.item_vectors = normal_rows(items, "items");
   tokens.user_vectors = normal_rows(users, "users");
   return tokens;
-}
-
-std::vector<std::int64_t> numbers(const std::string& text) {
-  std::vector<std::int64_t> out;
-  std::istringstream in(text);
-  for (std::string part; std::getline(in, part, ',');) out.push_back(std::stoll(part));
-  return out;
 }
 
 // The ten best items of a batch of users, both ways: generated (pipelines/mmgrec.toml's encoder and decoder, untrained,
@@ -107,7 +99,7 @@ void run(Arguments& a) {
   set_gemm_backend(a.text("gemm", "auto"));
   const std::int64_t repeat = a.number("repeat", 5), warmup = a.number("warmup", 1);
   const std::int64_t items = a.number("items", 10000), batch = a.number("batch", 64), history = a.number("history", 32);
-  const auto beams = numbers(a.text("beams", "10,50"));
+  const auto beams = a.numbers("beams", "10,50");
   const auto seed = static_cast<std::uint64_t>(a.number("seed", 0));
   a.finish();
   check(items >= 2 && batch >= 1 && history >= 1, "generation: --items ", items, " --batch ", batch, " --history ",

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,13 +41,6 @@ Dataset read(const std::string& path, std::int64_t items) {
   return data;
 }
 
-std::vector<std::string> names(const std::string& text) {
-  std::vector<std::string> out;
-  std::istringstream in(text);
-  for (std::string part; std::getline(in, part, ',');) out.push_back(part);
-  return out;
-}
-
 // --form modalities: a network for each modality, features entering as they are, relu, no dropout, outputs joined; one
 // uniform negative a positive. --form tokenizer: what the plugin graph_rq_vae trains: one network on the joined
 // features through a linear map, leaky relu, dropout, five negatives.
@@ -60,7 +52,7 @@ class GraphStep {
           ", expected modalities or tokenizer");
     const bool joined = form == "tokenizer";
     std::vector<Tensor> features;
-    for (const std::string& name : names(a.text("modalities", "visual,acoustic")))
+    for (const std::string& name : a.texts("modalities", "visual,acoustic"))
       features.push_back(read_npy(str(folder, "/", name, "128_f16.npy")));
     check(!features.empty(), "graphsage: --modalities names none");
     if (joined) features = {concat_columns(features)};
