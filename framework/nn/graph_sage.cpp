@@ -6,6 +6,7 @@
 #include "tensor/autograd/tape.h"
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
+#include "tensor/ops/join/join.h"
 #include "tensor/ops/matmul/matmul.h"
 #include "tensor/ops/sparse_matmul/sparse_matmul.h"
 
@@ -104,18 +105,19 @@ std::pair<Tensor, Tensor> GraphSage::vectors_of(std::span<const std::int32_t> us
           gather_rows(layer2(gather_rows(h.items, near_items.place), of_items), wanted_items.place)};
 }
 
-std::pair<Tensor, Tensor> GraphSage::user_layers() {
+Tensor GraphSage::user_state() {
   const NoTape quiet;
-  return {users_().detach().clone(), hidden(nullptr, nullptr).users};
+  return concat_columns({users_(), hidden(nullptr, nullptr).users});
 }
 
-Tensor GraphSage::encode(const Tensor& features, const Tensor& users1, const Tensor& users2) {
+Tensor GraphSage::encode(const Tensor& features, const Tensor& means, std::span<const std::int64_t>) {
   const NoTape quiet;
   const Tensor inputs = options_.fuse ? (*fuse_)(features) : features;
+  const std::int64_t width = options_.width;
   Tensor sum = self1_(inputs);
-  if (users1) sum = add(sum, neighbours1_(users1));
+  if (means) sum = add(sum, neighbours1_(slice_columns(means, 0, width)));
   const Tensor own = self2_(activate(sum, options_.activation));
-  return users2 ? add(own, neighbours2_(users2)) : own;
+  return means ? add(own, neighbours2_(slice_columns(means, width, width + options_.hidden))) : own;
 }
 
 }  // namespace tessera

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "framework/data/dataset.h"
+#include "framework/nn/graph_network.h"
 #include "framework/nn/linear.h"
 #include "tensor/ops/sparse_matmul/sparse_matrix.h"
 
@@ -25,22 +26,18 @@ struct GraphSageOptions {
 //   X = [user vectors; features W_f],  h_i' = act(W_l mean_(j in N(i)) h_j + b + W_r h_i)
 // No self loops; a node without neighbours has a mean of zero. The second layer takes means before it multiplies: its
 // rows are few in training.
-class TESSERA_API GraphSage : public Module {
+class TESSERA_API GraphSage final : public GraphNetwork {
  public:
   // features (I, Df). The graph is that of the training part.
   GraphSage(const GraphSageOptions& options, const Dataset& data, Tensor features);
   ~GraphSage() override;
   int width() const { return options_.output; }
-  std::pair<Tensor, Tensor> vectors();  // of users (U, output) and items (I, output), recorded
-  // The same for some users and items, in their order and with repetitions: the second layer is computed for them
-  // alone, the first for them and their neighbours.
-  std::pair<Tensor, Tensor> vectors_of(std::span<const std::int32_t> users, std::span<const std::int32_t> items);
-  // What the layers read of users, (U, width) and (U, hidden), without dropout. Not recorded.
-  std::pair<Tensor, Tensor> user_layers();
-  // Items that are not in the graph, (n, Df) -> (n, output), from what they are and the users who took them: means (n,
-  // width) and (n, hidden) of the users' rows of user_layers(), zeros where there are none; no means: nobody took any.
-  // What users are does not change by them. Not recorded.
-  Tensor encode(const Tensor& features, const Tensor& users1 = {}, const Tensor& users2 = {});
+  std::pair<Tensor, Tensor> vectors() override;
+  // The second layer is computed for the given nodes alone, the first for them and their neighbours.
+  std::pair<Tensor, Tensor> vectors_of(std::span<const std::int32_t> users,
+                                       std::span<const std::int32_t> items) override;
+  Tensor user_state() override;  // (U, width + hidden): what the two layers read of users
+  Tensor encode(const Tensor& features, const Tensor& means = {}, std::span<const std::int64_t> counts = {}) override;
 
  private:
   using Nodes = std::vector<std::int32_t>;

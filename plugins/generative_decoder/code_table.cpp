@@ -4,6 +4,7 @@
 #include <numeric>
 #include <string>
 
+#include "plugins/generative_decoder/first_vectors.h"
 #include "tensor/core/dispatch.h"
 #include "tensor/core/random.h"
 #include "tensor/ops/cross_entropy/cross_entropy.h"
@@ -43,26 +44,70 @@ CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions&
                  [static_cast<std::size_t>(node - first_node_[static_cast<std::size_t>(l) + 1])] = token(item, l);
     }
   }
-  const Initializer table = normal(options.deviation);
-  const auto add_table = [&](const std::string& name, std::int64_t rows) {
-    auto made = std::make_unique<Embedding>(rows, width, table);
+  const FirstVectors firsts = first_vectors();
+  const auto add_table = [&](const std::string& name, const Initializer& first, std::int64_t rows) {
+    auto made = std::make_unique<Embedding>(rows, width, first);
     add_module(name, *made);
     return made;
   };
-  read_ = add_table("codes", offset_.back());
-  if (!options.tie) write_ = add_table("output", offset_.back());
-  for (const std::int64_t depth : options.input_prefixes)
-    input_nodes_[static_cast<int>(depth)] =
-        add_table(str("input_prefixes.", depth), trie.nodes_at(static_cast<int>(depth)));
-  for (const std::int64_t depth : options.output_prefixes)
-    output_nodes_[static_cast<int>(depth)] =
-        add_table(str("output_prefixes.", depth), trie.nodes_at(static_cast<int>(depth)));
+  read_ = add_table("codes", firsts.codes, offset_.back());
+  if (!options.tie) write_ = add_table("output", firsts.codes, offset_.back());
+  for (const std::int64_t length : options.input_prefixes) {
+    const int depth = static_cast<int>(length);
+    input_nodes_[depth] = add_table(str("input_prefixes.", depth), firsts.input.at(depth), trie.nodes_at(depth));
+  }
+  for (const std::int64_t length : options.output_prefixes) {
+    const int depth = static_cast<int>(length);
+    output_nodes_[depth] = add_table(str("output_prefixes.", depth), firsts.output.at(depth), trie.nodes_at(depth));
+  }
   if (options.output_bias && !options.normalize)
     bias_ = &add_parameter("output.bias", {offset_.back()}, constant(0.0), false);
-  if (options.form == "cross") start_ = &add_parameter("start", {1, width}, table);
+  if (options.form == "cross") start_ = &add_parameter("start", {1, width}, normal(options.deviation));
 }
 
 CodeTable::~CodeTable() = default;
+
+std::vector<std::int32_t> CodeTable::nodes_of_items(int depth) const {
+  std::vector<std::int32_t> out;
+  for (std::int32_t item = 0; item < catalog_.items(); ++item)
+    out.push_back(node(item, depth) - first_node_[static_cast<std::size_t>(depth)]);
+  return out;
+}
+
+CodeTable::FirstVectors CodeTable::first_vectors() const {
+  FirstVectors out;
+  const Initializer noise = normal(options_.deviation);
+  out.codes = noise;
+  for (const std::int64_t depth : options_.input_prefixes) out.input[static_cast<int>(depth)] = noise;
+  for (const std::int64_t depth : options_.output_prefixes) out.output[static_cast<int>(depth)] = noise;
+  if (options_.init == "normal") return out;
+  const auto begin_with = [](const Tensor& rows) {
+    return [rows](Tensor& x, std::uint64_t, std::uint64_t) { x.copy_from(rows.to(x.dtype())); };
+  };
+  const Tensor items = spread_vectors(catalog_.item_vectors(), options_.deviation);
+  const Trie& trie = catalog_.trie();
+  Tensor rest = items.clone(), codes = Tensor::zeros({offset_.back(), width_}, DType::f32);
+  std::vector<std::int32_t> classes(static_cast<std::size_t>(catalog_.items()));
+  for (int l = 0; l < levels(); ++l) {
+    for (std::size_t i = 0; i < classes.size(); ++i) classes[i] = token(static_cast<std::int32_t>(i), l);
+    const Tensor level = group_means(rest, classes, offset_.back());
+    const std::int64_t from = offset_[static_cast<std::size_t>(l)], to = offset_[static_cast<std::size_t>(l) + 1];
+    codes.row_range(from, to).copy_from(level.row_range(from, to));
+    subtract_groups(rest, classes, level);
+  }
+  out.codes = begin_with(codes);
+  for (auto& [depth, first] : out.input) {
+    const Tensor means = group_means(rest, nodes_of_items(depth), trie.nodes_at(depth));
+    first = begin_with(means);
+    subtract_groups(rest, nodes_of_items(depth), means);
+  }
+  for (auto& [depth, first] : out.output) {
+    Tensor means = group_means(items, nodes_of_items(depth), trie.nodes_at(depth));
+    subtract_groups(means, node_class_[static_cast<std::size_t>(depth)], codes);
+    first = begin_with(means);
+  }
+  return out;
+}
 
 std::int32_t CodeTable::class_of(int level, std::int32_t code) const {
   const auto l = static_cast<std::size_t>(level);

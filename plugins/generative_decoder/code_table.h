@@ -53,6 +53,14 @@ class CodeTable final : public Module, public ItemVectorSource {
   LevelScores scores(int level, const Tensor& query);  // not recorded
 
  private:
+  struct FirstVectors {
+    Initializer codes;
+    std::map<int, Initializer> input, output;  // by depth
+  };
+  // What the tables begin with. init = "vectors": a code with the mean of its items' vectors less what the codes before
+  // it hold, so that they add up to the items; a written prefix, together with its newest code, with its items' mean.
+  FirstVectors first_vectors() const;
+  std::vector<std::int32_t> nodes_of_items(int depth) const;  // (I), from 0 at each depth
   Tensor item_vectors(std::span<const std::int32_t> items, bool training);
   Tensor queries(const Tensor& query) const;
   Tensor unit(const Tensor& x) const;

@@ -120,6 +120,12 @@ void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& mode
       if (length > context.catalog.levels())
         section_.fail(
             key, str(key, " names the length ", length, ", but identifiers have ", context.catalog.levels(), " codes"));
+  const Tensor& vectors = context.catalog.item_vectors();
+  if (options_.init == "vectors" && (!vectors || vectors.columns() != model.width))
+    section_.fail("init", str("init = \"vectors\" begins at the tokenizer's item vectors, of the model's width ",
+                              model.width, ", but this tokenizer learnt ",
+                              vectors ? str("vectors of width ", vectors.columns()) : std::string("none"),
+                              "; take init = \"normal\", or graph_rq_vae with vector_width = ", model.width));
   catalog_ = &context.catalog;
   table_ = std::make_unique<CodeTable>(context.catalog, model.width, options_);
   add_module("table", *table_);

@@ -8,7 +8,8 @@ namespace tessera {
 
 struct GenerativeOptions {
   std::string form = "light";
-  std::string search = "beam", vocabulary = "level", activation = "gelu", norm = "layer", positions = "learned";
+  std::string search = "beam", vocabulary = "level", activation = "gelu", norm = "layer", positions = "learned",
+              init = "normal";
   int beam = 0, layers = 2, heads = 2, head_width = 0, ffn = 0, buckets = 32;
   std::vector<std::int64_t> input_prefixes, output_prefixes;
   bool legal = false, tie = true, output_bias = true, bias = true, normalize = false;
@@ -61,6 +62,10 @@ struct GenerativeOptions {
       {"learned", "sinusoidal", "rope", "relative", "none"});
     v("buckets", buckets, "cross, relative: distances told apart", 4, 1024);
     v("deviation", deviation, "standard deviation of the first weights", 0.0, 10.0);
+    v("init", init,
+      "codes and prefixes begin at random, or at the means of the tokenizer's item vectors (deviation: that of their "
+      "entries)",
+      {"normal", "vectors"});
   }
 };
 

@@ -267,6 +267,53 @@ TEST(GenerativeDecoder, EveryFormLearnsAToyTask) {
   }
 }
 
+// init = "vectors": an item's own codes and the vector of its whole tuple add up to its vector, centred and scaled.
+TEST(GenerativeDecoder, TablesBeginAtTheTokenizersVectors) {
+  constexpr std::int64_t kItems = 40, kWidth = 16;
+  ItemTokens tokens = random_tokens(kItems, 3, 4);
+  tokens.item_vectors = Tensor({kItems, kWidth});
+  fill_normal(tokens.item_vectors, 2.0, 3.0, 1, 1);
+  const std::string head = kHead + "init = \"vectors\"\nlegal = true\noutput_prefixes = [2]\n";
+  Pair pair(plugins(), tokens, kModel, head + "input_prefixes = [3]");
+  const NoTape quiet;
+  const Tensor found = pair.head->item_tower()->all();
+  std::vector<double> mean(kWidth);
+  const auto of = [&](std::size_t i, std::size_t d) { return tokens.item_vectors.values<float>()[i * kWidth + d]; };
+  for (std::size_t i = 0; i < kItems; ++i)
+    for (std::size_t d = 0; d < kWidth; ++d) mean[d] += of(i, d) / double{kItems};
+  double squares = 0.0;
+  for (std::size_t i = 0; i < kItems; ++i)
+    for (std::size_t d = 0; d < kWidth; ++d) squares += std::pow(of(i, d) - mean[d], 2) / double{kItems * kWidth};
+  for (std::size_t i = 0; i < kItems; ++i)
+    for (std::size_t d = 0; d < kWidth; ++d)
+      ASSERT_NEAR(found.values<float>()[i * kWidth + d], 0.3 * (of(i, d) - mean[d]) / std::sqrt(squares), 1e-5) << i;
+  // Written prefixes of two codes begin at the mean of their items: codes and prefix together.
+  std::map<std::string, Tensor> p;
+  for (auto& [name, parameter] : pair.parameters()) p[name] = parameter->value;
+  const Trie& trie = pair.catalog->trie();
+  std::map<std::int32_t, std::vector<std::size_t>> below;
+  for (std::int32_t i = 0; i < kItems; ++i) {
+    const auto codes = pair.catalog->codes_of(i);
+    below[trie.child(trie.child(trie.root(), codes[0]), codes[1])].push_back(static_cast<std::size_t>(i));
+  }
+  const std::int32_t first = below.begin()->first;
+  for (const auto& [node, items] : below)
+    for (std::size_t d = 0; d < kWidth; ++d) {
+      double expected = 0.0;
+      for (const std::size_t i : items)
+        expected += found.values<float>()[i * kWidth + d] / static_cast<double>(items.size());
+      const auto code = static_cast<std::size_t>(4 + pair.catalog->codes_of(static_cast<std::int32_t>(items[0]))[1]);
+      const double written = p.at("head.table.codes.table").values<float>()[code * kWidth + d] +
+                             p.at("head.table.output_prefixes.2.table")
+                                 .values<float>()[static_cast<std::size_t>(node - first) * kWidth + d];
+      ASSERT_NEAR(written, expected, 1e-5) << node;
+    }
+  EXPECT_NE(message_of([&] {
+              Pair(plugins(), random_tokens(12, 3, 12), kModel, head);
+            }).find("but this tokenizer learnt none; take init = \"normal\""),
+            std::string::npos);
+}
+
 TEST(GenerativeDecoder, WrongNeighboursAndOptionsAreNamed) {
   const auto built = [](const std::string& model, const std::string& head, int levels = 3) {
     return message_of([&] { Pair(plugins(), random_tokens(12, levels, 12), model, head); });

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
-#include <tuple>
 
 #include "framework/data/batches.h"
 #include "framework/nn/hashed_codes.h"
@@ -35,7 +34,7 @@ class GraphRqVae final : public Tokenizer {
   void fit(const Dataset& data, FitContext& context) override {
     features_.fit(data, options_.modalities, {options_.normalize, options_.components, 0.0}, {});
     const JoinedFeatures::Rows all = features_.join(data.features);
-    graph_ = std::make_unique<GraphSage>(graph_options(options_), data, all.x);
+    graph_ = make_graph_network(options_, data, all.x);
     graph_->initialize(context.seed, "graph_rq_vae/");
     known_ = all.present;
     const auto counts = train_counts(data);
@@ -74,12 +73,14 @@ class GraphRqVae final : public Tokenizer {
           static_cast<std::int64_t>(users.offset.size()) - 1, " items for ", joined.x.rows(), " rows of features");
     check_offset("graph_rq_vae", users.offset, static_cast<std::int64_t>(users.user.size()), "user");
     for (const std::int32_t user : users.user)
-      check(user >= 0 && user < user_inputs_.rows(), "graph_rq_vae: user ", user, " took a new item, expected 0 .. ",
-            user_inputs_.rows() - 1, ", the users of the data that the tokenizer was fitted on");
+      check(user >= 0 && user < user_state_.rows(), "graph_rq_vae: user ", user, " took a new item, expected 0 .. ",
+            user_state_.rows() - 1, ", the users of the data that the tokenizer was fitted on");
     for (std::size_t i = 0; i < joined.present.size(); ++i)
       joined.present[i] = joined.present[i] != 0 || users.offset[i + 1] > users.offset[i];
-    const auto means = [&](const Tensor& layer) { return segment_mean(gather_rows(layer, users.user), users.offset); };
-    auto codes = codes_of(graph_->encode(joined.x, means(user_inputs_), means(user_hidden_)), joined.x);
+    std::vector<std::int64_t> counts(joined.present.size());
+    for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = users.offset[i + 1] - users.offset[i];
+    const Tensor means = segment_mean(gather_rows(user_state_, users.user), users.offset);
+    auto codes = codes_of(graph_->encode(joined.x, means, counts), joined.x);
     drop_unknown(joined.present, codes);
     return codes;
   }
@@ -108,15 +109,14 @@ class GraphRqVae final : public Tokenizer {
     if (!options_.random_codes) vectors_.visit(state, "vectors/");
     if (state.loading()) {
       Dataset none;  // of the graph network its weights are needed, and what new items read of users
-      graph_ = std::make_unique<GraphSage>(graph_options(options_), none, Tensor::zeros({0, features_.width()}));
+      graph_ = make_graph_network(options_, none, Tensor::zeros({0, features_.width()}));
       if (!options_.random_codes) network_ = make_network();
     }
     check(graph_ != nullptr, "graph_rq_vae: not fitted yet, there is nothing to save");
-    state.tensor("users/inputs", user_inputs_);
-    state.tensor("users/hidden", user_hidden_);
+    state.tensor("users", user_state_);
     const auto visit_all = [&](Module& module, const std::string& prefix) {
       for (auto& [name, parameter] : module.parameters()) {
-        if (name == "users") continue;
+        if (name == "users" || name == "items") continue;  // of the catalogue's own: nothing new reads them
         const Shape shape = parameter->value.shape();
         state.tensor(prefix + name, parameter->value);
         check(parameter->value.shape() == shape, "graph_rq_vae: tensor '", prefix + name, "' is ",
@@ -277,7 +277,7 @@ class GraphRqVae final : public Tokenizer {
   // What is handed on and what new items read. A user without training items has a vector that nothing has taught: the
   // mean of the others stands in its place.
   void keep_vectors(const std::vector<std::int64_t>& taken) {
-    std::tie(user_inputs_, user_hidden_) = graph_->user_layers();
+    user_state_ = graph_->user_state();
     std::vector<double> mean(static_cast<std::size_t>(users_.columns()), 0.0);
     double known = 0.0;
     for (std::size_t u = 0; u < taken.size(); ++u) {
@@ -296,12 +296,12 @@ class GraphRqVae final : public Tokenizer {
   GraphRqVaeOptions options_;
   JoinedFeatures features_{"graph_rq_vae"};
   FeatureTransform vectors_;
-  std::unique_ptr<GraphSage> graph_;
+  std::unique_ptr<GraphNetwork> graph_;
   std::unique_ptr<QuantizedAutoencoder> network_;
-  std::vector<std::uint8_t> known_;   // (I) has features or interactions
-  std::vector<std::int32_t> codes_;   // (I, L)
-  Tensor users_, items_;              // (U, W), (I, W)
-  Tensor user_inputs_, user_hidden_;  // (U, fused_width), (U, hidden_width)
+  std::vector<std::uint8_t> known_;  // (I) has features or interactions
+  std::vector<std::int32_t> codes_;  // (I, L)
+  Tensor users_, items_;             // (U, W), (I, W)
+  Tensor user_state_;                // (U, S): what new items read of users
 };
 
 std::unique_ptr<Tokenizer> make(const GraphRqVaeOptions& options, const Section& section) {

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "framework/nn/feature_light_gcn.h"
 #include "framework/nn/graph_sage.h"
 #include "framework/nn/rq_options.h"
 
@@ -17,7 +19,10 @@ struct GraphRqVaeOptions : RqOptions {
   int fused_width = 128, hidden_width = 128, vector_width = 64;
   double hidden_dropout = 0.5, output_dropout = 0.2;
   int graph_epochs = 60, graph_batch = 600, negatives = 5, joint_epochs = 0;
-  bool fixed_negatives = false, random_codes = false;
+  std::string network = "sage";
+  int graph_layers = 3;
+  double deviation = 0.1;
+  bool free_items = true, fixed_negatives = false, random_codes = false;
   double graph_learning_rate = 1e-3, graph_weight_decay = 1e-6;
 
   GraphRqVaeOptions() { widths.clear(); }
@@ -28,6 +33,13 @@ struct GraphRqVaeOptions : RqOptions {
     v("normalize", normalize, "what is done to each modality's vectors first",
       {"none", "center", "standardize", "l2", "pca"});
     v("components", components, "pca: principal directions that are kept; 0: all", 0, 65536);
+    v("network", network,
+      "sage: two layers of GraphSAGE (MMGRec); light: LightGCN, whose items begin at their features through a linear "
+      "map",
+      {"sage", "light"});
+    v("graph_layers", graph_layers, "light: steps along the edges; the vectors are the mean of layers", 1, 16);
+    v("free_items", free_items, "light: items have free vectors beside their features'");
+    v("deviation", deviation, "light: standard deviation of the first free vectors", 0.0, 10.0);
     v("fused_width", fused_width, "width of users' free vectors and of the items' joined features after a linear map",
       1, 8192);
     v("hidden_width", hidden_width, "after the first layer of the graph network", 1, 8192);
@@ -54,14 +66,18 @@ struct GraphRqVaeOptions : RqOptions {
   }
 };
 
-inline GraphSageOptions graph_options(const GraphRqVaeOptions& options) {
-  GraphSageOptions out;
-  out.width = options.fused_width;
-  out.hidden = options.hidden_width;
-  out.output = options.vector_width;
-  out.hidden_dropout = options.hidden_dropout;
-  out.output_dropout = options.output_dropout;
-  return out;
+inline std::unique_ptr<GraphNetwork> make_graph_network(const GraphRqVaeOptions& options, const Dataset& data,
+                                                        const Tensor& features) {
+  if (options.network == "light")
+    return std::make_unique<FeatureLightGcn>(options.vector_width, options.graph_layers, options.free_items,
+                                             options.deviation, data, features);
+  GraphSageOptions sage;
+  sage.width = options.fused_width;
+  sage.hidden = options.hidden_width;
+  sage.output = options.vector_width;
+  sage.hidden_dropout = options.hidden_dropout;
+  sage.output_dropout = options.output_dropout;
+  return std::make_unique<GraphSage>(sage, data, features);
 }
 
 }  // namespace tessera

@@ -18,6 +18,8 @@ const std::string kSmall =
     "plugin = 'graph_rq_vae'\nlevels = 2\ncodes = 8\nfused_width = 16\nhidden_width = 16\nvector_width = 8\n"
     "graph_epochs = 15\ngraph_batch = 64\nnegatives = 2\nkmeans_iterations = 20\ngraph_learning_rate = 0.01\n";
 
+const std::string kLight = "network = 'light'\ngraph_layers = 2\nnormalize = 'l2'\n";
+
 std::shared_ptr<Tokenizer> make(const std::string& options) { return make_component<Tokenizer>(kPlugins, options); }
 
 // Items 0 .. 39 belong to four groups by i % 4; users take items of one group. Features know i % 2 alone.
@@ -78,6 +80,7 @@ TEST(GraphRqVae, CodesFollowBehaviourThatFeaturesDoNotShow) {
   const Dataset data = world();
   EXPECT_GT(purity(codes_of(kSmall, data)), 0.9);
   EXPECT_GT(purity(codes_of(kSmall + "joint_epochs = 3", data)), 0.7);
+  EXPECT_GT(purity(codes_of(kSmall + kLight, data)), 0.9);
 }
 
 TEST(GraphRqVae, ItemsAreKnownByUsersOrByFeatures) {
@@ -164,6 +167,22 @@ TEST(GraphRqVae, NewItemsAreEncodedFromTheUsersWhoTookThem) {
             "graph_rq_vae: users of 41 items for 42 rows of features");
 }
 
+// The other network the same, where items have no free vectors.
+TEST(GraphRqVae, NewItemsOfTheLightNetworkToo) {
+  const Dataset data = world();
+  FitContext context;
+  const std::string options = kSmall + kLight + "free_items = false";
+  const auto tokenizer = make(options);
+  tokenizer->fit(data, context);
+  MemoryState state;
+  tokenizer->visit(state);
+  state.load(true);
+  const auto other = make(options);
+  other->visit(state);
+  EXPECT_EQ(other->encode_taken(data.features, users_of_items(data)), tokenizer->tokens(data).codes);
+  EXPECT_EQ(other->encode(data.features), tokenizer->encode(data.features));
+}
+
 TEST(GraphRqVae, UsersWithoutTrainingItemsHaveTheMeanVector) {
   Dataset data = world();
   data.user_ids.push_back("nobody");
@@ -233,6 +252,10 @@ TEST(GraphRqVae, SameCodesForAnyNumberOfThreadsAndOtherOnesForAnotherSeed) {
   }
   set_threads(1);
   EXPECT_NE(codes_of(kSmall + "joint_epochs = 1", data, 2), one);
+  const auto light = codes_of(kSmall + kLight, data);
+  set_threads(3);
+  EXPECT_EQ(codes_of(kSmall + kLight, data), light);
+  set_threads(1);
 }
 
 // Step, batch and norm of a loss that is none; nothing is learnt from it.

@@ -32,10 +32,10 @@ struct Options {
     v("head_width", head_width, "width of a head", 1, 1024);
     v("ffn", ffn, "hidden width of the feed-forward part", 1, 65536);
     v("items", items,
-      "what an item is read as: the tokenizer's frozen vectors, the sum of learnt vectors of its codes, or auto: "
-      "vectors "
-      "where the tokenizer has them",
-      {"auto", "vectors", "codes"});
+      "what an item is read as: the tokenizer's frozen vectors, the sum of learnt vectors of its codes, the head's "
+      "item "
+      "vectors (tower), joined: frozen and head's together, or auto: vectors where the tokenizer has them, else codes",
+      {"auto", "vectors", "codes", "tower", "joined"});
     v("positions", positions,
       "relation: no order, a second learnt term relates items to each other; sinusoidal: order of the data; none",
       {"relation", "sinusoidal", "none"});
@@ -68,38 +68,27 @@ class RelationTransformer final : public Model {
     spec.max_items = options_.max_items;
     spec.subset = options_.subset;
     spec.subset_keeps_target = options_.subset_keeps_target;
+    spec.wants_item_vectors = options_.items == "tower" || options_.items == "joined";
     return spec;
   }
 
-  void build(const BuildContext& context, ItemVectorSource*) override {
+  void build(const BuildContext& context, ItemVectorSource* tower) override {
     catalog_ = &context.catalog;
-    const bool frozen = options_.items == "vectors" || (options_.items == "auto" && catalog_->item_vectors());
-    if (frozen && !catalog_->item_vectors())
-      section_.fail(
-          "items",
-          "items = \"vectors\" reads the tokenizer's item vectors, but this tokenizer learnt none; take items = "
-          "\"codes\", or a tokenizer that does (graph_rq_vae)");
-    int read = options_.width;  // of what an item is read as
-    if (frozen) {
-      vectors_ = catalog_->item_vectors();
-      read = static_cast<int>(vectors_.columns());
-      if (read != options_.width) {
-        input_ = std::make_unique<Linear>(read, options_.width, false);
-        add_module("input", *input_);
-      }
-    } else {
+    const std::string& items = options_.items;
+    if (items == "vectors" || items == "joined" || (items == "auto" && catalog_->item_vectors())) read_vectors();
+    if (items == "tower" || items == "joined") read_tower(tower);
+    if (!vectors_ && !tower_) {
       codes_ = std::make_unique<Embedding>(catalog_->tokens(), options_.width, normal(options_.deviation));
       add_module("codes", *codes_);
     }
-    users_ = frozen ? catalog_->user_vectors() : Tensor();
-    if (users_ && users_.columns() != read) users_ = Tensor();
     RelationOptions block;
     block.width = options_.width;
     block.heads = options_.heads;
     block.head_width = options_.head_width;
     block.ffn = options_.ffn;
     block.relation = options_.positions == "relation";
-    block.user_width = options_.user_scalars ? read : 0;
+    const int user_width = vectors_ ? static_cast<int>(vectors_.columns()) : options_.width;
+    block.user_width = options_.user_scalars ? user_width : 0;
     block.activation = parse_activation(options_.activation);
     block.norm = parse_norm(options_.norm);
     block.dropout = options_.dropout;
@@ -119,10 +108,11 @@ class RelationTransformer final : public Model {
                  static_cast<std::size_t>(memory.offset[static_cast<std::size_t>(b) + 1] -
                                           memory.offset[static_cast<std::size_t>(b)]),
                  static_cast<std::int32_t>(b));
-    const Tensor read = vectors_ ? gather_rows(vectors_, histories.item).to(type)
-                                 : codes_->sum(catalog_->tokens_of(histories.item), catalog_->levels());
-    const Tensor users = options_.user_scalars ? users_of(histories, read) : Tensor();
-    Tensor x = input_ ? (*input_)(read) : read;
+    const Tensor frozen = vectors_ ? gather_rows(vectors_, histories.item).to(type) : Tensor();
+    Tensor x = frozen && input_ ? (*input_)(frozen) : frozen;
+    if (tower_) x = x ? add(x, tower_->vectors(histories.item)) : tower_->vectors(histories.item);
+    if (codes_) x = codes_->sum(catalog_->tokens_of(histories.item), catalog_->levels());
+    const Tensor users = options_.user_scalars ? users_of(histories, frozen ? frozen : x) : Tensor();
     if (options_.positions == "sinusoidal") x = add(x, places(histories.offset).to(type));
     x = dropout(x, options_.dropout);
     for (auto& block : blocks_) x = (*block)(x, histories.offset, users, row);
@@ -132,6 +122,32 @@ class RelationTransformer final : public Model {
   }
 
  private:
+  // The tokenizer's vectors of items and users; a linear map to the width where they have another, or are added to.
+  void read_vectors() {
+    vectors_ = catalog_->item_vectors();
+    if (!vectors_)
+      section_.fail("items", str("items = \"", options_.items,
+                                 "\" reads the tokenizer's item vectors, but this tokenizer learnt none; take items = "
+                                 "\"codes\", or a tokenizer that does (graph_rq_vae)"));
+    users_ = catalog_->user_vectors();
+    if (users_ && users_.columns() != vectors_.columns()) users_ = Tensor();
+    if (vectors_.columns() == options_.width && options_.items != "joined") return;
+    input_ = std::make_unique<Linear>(static_cast<int>(vectors_.columns()), options_.width, false);
+    add_module("input", *input_);
+  }
+
+  void read_tower(ItemVectorSource* tower) {
+    if (!tower)
+      section_.fail("items",
+                    str("items = \"", options_.items,
+                        "\" reads the head's item vectors, but this head has none; take items = \"codes\", or a "
+                        "head with a tower (generative_decoder)"));
+    if (tower->width() != options_.width)
+      section_.fail("width", str("the head's item vectors have width ", tower->width(),
+                                 ", but width = ", options_.width, "; make them equal"));
+    tower_ = tower;
+  }
+
   // Sinusoids of each item's place in its row.
   Tensor places(std::span<const std::int64_t> offset) const {
     std::vector<std::int32_t> place;
@@ -160,6 +176,7 @@ class RelationTransformer final : public Model {
   Section section_;
   const Catalog* catalog_ = nullptr;
   Tensor vectors_, users_;  // the tokenizer's, (I, Di) and (U, Di), or empty
+  ItemVectorSource* tower_ = nullptr;
   std::unique_ptr<Embedding> codes_;
   std::unique_ptr<Linear> input_;
   std::vector<std::unique_ptr<RelationBlock>> blocks_;

@@ -170,12 +170,14 @@ TEST(RelationTransformer, ReadsCodesWhereThereAreNoVectors) {
 }
 
 TEST(RelationTransformer, ItLearnsToGenerate) {
-  Pair pair(plugins(), tokens_with_vectors(), kSmall, kGenerative);
-  const TrainBatch batch = batch_of(histories_of_lengths({4, 2, 6, 3}, kItems), pair.form());
-  pair.train(batch, 300, 3e-3);
-  RankRequest request;
-  request.k = 1;
-  EXPECT_EQ(pair.head->rank(*pair.model, batch.histories, request).item, batch.target);
+  for (const std::string items : {"vectors", "codes", "tower", "joined"}) {
+    Pair pair(plugins(), tokens_with_vectors(), kSmall + "items = \"" + items + "\"", kGenerative);
+    const TrainBatch batch = batch_of(histories_of_lengths({4, 2, 6, 3}, kItems), pair.form());
+    pair.train(batch, 300, 3e-3);
+    RankRequest request;
+    request.k = 1;
+    EXPECT_EQ(pair.head->rank(*pair.model, batch.histories, request).item, batch.target) << items;
+  }
 }
 
 TEST(RelationTransformer, TheSameBitsForAnyNumberOfThreads) {
@@ -191,8 +193,9 @@ TEST(RelationTransformer, TheSameBitsForAnyNumberOfThreads) {
 }
 
 TEST(RelationTransformerGrad, WholeModelInDoublePrecision) {
-  for (const std::string& options : {std::string(), std::string("items = \"codes\""),
-                                     std::string("user_scalars = false"), std::string("positions = \"sinusoidal\"")}) {
+  for (const std::string& options : {std::string(), std::string("items = \"codes\""), std::string("items = \"tower\""),
+                                     std::string("items = \"joined\""), std::string("user_scalars = false"),
+                                     std::string("positions = \"sinusoidal\"")}) {
     Pair pair(plugins(), tokens_with_vectors(), kSmall + options, kGenerative);
     to_double(pair);
     const TrainBatch batch = batch_of(histories_of_lengths({4, 2, 5}, kItems), pair.form());
@@ -232,6 +235,13 @@ TEST(RelationTransformer, WrongOptionsAreNamed) {
   };
   EXPECT_NE(message("items = \"vectors\"").find("this tokenizer learnt none; take items = \"codes\""),
             std::string::npos);
+  EXPECT_NE(message("items = \"joined\"").find("items = \"joined\" reads the tokenizer's item vectors"),
+            std::string::npos);
+  const std::string no_tower = message_of([&] {
+    Pair(plugins(), tokens_with_vectors(), kSmall + "items = \"tower\"",
+         "plugin = \"generative_decoder\"\nform = \"continue\"");
+  });
+  EXPECT_NE(no_tower.find("does not fit the model"), std::string::npos) << no_tower;
   EXPECT_NE(
       message("positions = \"none\"\nuser_scalars = true").find("user_scalars belongs to positions = \"relation\""),
       std::string::npos);

@@ -1,0 +1,90 @@
+#include "framework/nn/feature_light_gcn.h"
+
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "framework/nn/interaction_graph.h"
+#include "tensor/autograd/tape.h"
+#include "tensor/ops/elementwise/elementwise.h"
+#include "tensor/ops/embedding/embedding.h"
+#include "tensor/ops/join/join.h"
+#include "tensor/ops/sparse_matmul/sparse_matmul.h"
+
+namespace tessera {
+namespace {
+
+void scale_row(Tensor& x, std::int64_t row, double factor) {
+  float* at = x.data<float>() + row * x.columns();
+  for (std::int64_t d = 0; d < x.columns(); ++d) at[d] = static_cast<float>(at[d] * factor);
+}
+
+}  // namespace
+
+FeatureLightGcn::FeatureLightGcn(int width, int layers, bool free_items, double deviation, const Dataset& data,
+                                 Tensor features)
+    : layers_(layers),
+      features_(std::move(features)),
+      users_(add_parameter("users", {data.users(), width}, normal(deviation), false)),
+      fuse_(features_.columns(), width, false) {
+  check(features_.rows() == data.item_count(), "feature_light_gcn: ", features_.rows(), " rows of features for ",
+        data.item_count(), " items");
+  if (free_items) items_ = &add_parameter("items", {data.item_count(), width}, normal(deviation), false);
+  add_module("fuse", fuse_);
+  graph_ = interaction_graph(data, EdgeWeights::symmetric);
+}
+
+FeatureLightGcn::~FeatureLightGcn() = default;
+
+std::pair<Tensor, Tensor> FeatureLightGcn::layer_0() {
+  const Tensor users = users_();
+  const Tensor items = fuse_(features_.to(users.dtype()));
+  return {users, items_ ? add(items, (*items_)()) : items};
+}
+
+std::pair<Tensor, Tensor> FeatureLightGcn::vectors() {
+  const auto [users, items] = layer_0();
+  return light_gcn(graph_, users, items, layers_);
+}
+
+std::pair<Tensor, Tensor> FeatureLightGcn::vectors_of(std::span<const std::int32_t> users,
+                                                      std::span<const std::int32_t> items) {
+  const auto [all_users, all_items] = layer_0();
+  const Distinct user = distinct(users, graph_.rows()), item = distinct(items, graph_.columns());
+  const auto [u, i] = light_gcn_rows(graph_, all_users, all_items, layers_, user.rows, item.rows);
+  return {gather_rows(u, user.place), gather_rows(i, item.place)};
+}
+
+Tensor FeatureLightGcn::user_state() {
+  const NoTape quiet;
+  auto [users, items] = layer_0();
+  const std::vector<std::int64_t>& offset = graph_.by_rows().offset;
+  std::vector<Tensor> layers;
+  for (int l = 0; l < layers_; ++l) {
+    Tensor layer = users.to(DType::f32).clone();
+    for (std::int64_t u = 0; u < layer.rows(); ++u) {
+      const auto degree = offset[static_cast<std::size_t>(u) + 1] - offset[static_cast<std::size_t>(u)];
+      scale_row(layer, u, degree > 0 ? 1.0 / std::sqrt(static_cast<double>(degree)) : 0.0);
+    }
+    layers.push_back(layer);
+    Tensor next = sparse_matmul(graph_, items);
+    items = sparse_matmul(graph_, users, true);
+    users = std::move(next);
+  }
+  return concat_columns(layers);
+}
+
+Tensor FeatureLightGcn::encode(const Tensor& features, const Tensor& means, std::span<const std::int64_t> counts) {
+  const NoTape quiet;
+  Tensor sum = fuse_(features);
+  if (means) {
+    Tensor taken = means.to(DType::f32).clone();  // sum over users / sqrt(d_u d_i) = mean sqrt(d_i)
+    for (std::int64_t i = 0; i < taken.rows(); ++i)
+      scale_row(taken, i, std::sqrt(static_cast<double>(counts[static_cast<std::size_t>(i)])));
+    const std::int64_t width = sum.columns();
+    for (int l = 0; l < layers_; ++l) sum = add(sum, slice_columns(taken, l * width, (l + 1) * width));
+  }
+  return scale(sum, 1.0 / (layers_ + 1));
+}
+
+}  // namespace tessera
