@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "framework/nn/graph_losses.h"
 #include "framework/nn/interaction_graph.h"
 #include "tensor/autograd/tape.h"
 #include "tensor/ops/elementwise/elementwise.h"
@@ -21,9 +22,10 @@ void scale_row(Tensor& x, std::int64_t row, double factor) {
 
 }  // namespace
 
-FeatureLightGcn::FeatureLightGcn(int width, int layers, bool free_items, double deviation, const Dataset& data,
-                                 Tensor features)
+FeatureLightGcn::FeatureLightGcn(int width, int layers, bool free_items, double deviation, double l2,
+                                 const Dataset& data, Tensor features)
     : layers_(layers),
+      l2_(l2),
       features_(std::move(features)),
       users_(add_parameter("users", {data.users(), width}, normal(deviation), false)),
       fuse_(features_.columns(), width, false) {
@@ -51,8 +53,13 @@ std::pair<Tensor, Tensor> FeatureLightGcn::vectors_of(std::span<const std::int32
                                                       std::span<const std::int32_t> items) {
   const auto [all_users, all_items] = layer_0();
   const Distinct user = distinct(users, graph_.rows()), item = distinct(items, graph_.columns());
+  if (l2_ > 0.0) batch_ = {gather_rows(all_users, users), gather_rows(all_items, items)};
   const auto [u, i] = light_gcn_rows(graph_, all_users, all_items, layers_, user.rows, item.rows);
   return {gather_rows(u, user.place), gather_rows(i, item.place)};
+}
+
+Tensor FeatureLightGcn::penalty(std::int64_t targets) {
+  return l2_ > 0.0 ? scale(half_squares(std::exchange(batch_, {}), targets), l2_) : Tensor();
 }
 
 Tensor FeatureLightGcn::user_state() {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <memory>
+#include <vector>
 
 #include "framework/data/dataset.h"
 #include "framework/nn/graph_network.h"
@@ -14,12 +14,15 @@ namespace tessera {
 // no activation, no dropout.
 class TESSERA_API FeatureLightGcn final : public GraphNetwork {
  public:
-  // features (I, Df). The graph is that of the training part. width D; free_items: items have free vectors as well.
-  FeatureLightGcn(int width, int layers, bool free_items, double deviation, const Dataset& data, Tensor features);
+  // features (I, Df). The graph is that of the training part. width D; free_items: items have free vectors as well; l2:
+  // weight of 1/2 |e^(0)|^2 of a step's users and items over its targets.
+  FeatureLightGcn(int width, int layers, bool free_items, double deviation, double l2, const Dataset& data,
+                  Tensor features);
   ~FeatureLightGcn() override;
   std::pair<Tensor, Tensor> vectors() override;
   std::pair<Tensor, Tensor> vectors_of(std::span<const std::int32_t> users,
                                        std::span<const std::int32_t> items) override;
+  Tensor penalty(std::int64_t targets) override;
   Tensor user_state() override;  // (U, L D): layers 0 .. L - 1, each over sqrt(d_u)
   Tensor encode(const Tensor& features, const Tensor& means, std::span<const std::int64_t> counts) override;
 
@@ -27,6 +30,8 @@ class TESSERA_API FeatureLightGcn final : public GraphNetwork {
   std::pair<Tensor, Tensor> layer_0();  // users, items
 
   int layers_;
+  double l2_;
+  std::vector<Tensor> batch_;  // what vectors_of() began with, for penalty()
   SparseMatrix graph_;
   Tensor features_;  // (I, Df)
   Parameter& users_;

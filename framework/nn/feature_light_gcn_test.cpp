@@ -40,7 +40,7 @@ struct World {
   explicit World(bool free_items)
       : data(world()),
         features(random_f64({kItems, kFeatures}, 1).to(DType::f32)),
-        network(kWidth, kLayers, free_items, 0.3, data, features) {
+        network(kWidth, kLayers, free_items, 0.3, 0.5, data, features) {
     network.initialize(3, "network/");
   }
   Dataset data;
@@ -70,6 +70,10 @@ TEST(FeatureLightGcn, IsLightGcnFromFeaturesAndFreeVectors) {
     const auto rows = w.network.vectors_of(users, some);
     expect_near(rows.first, gather_rows(expected.first, users), 1e-6);
     expect_near(rows.second, gather_rows(expected.second, some), 1e-6);
+    double squares = 0.0;
+    for (const auto& [table, wanted] : {std::pair(p.at("users"), users), std::pair(items, some)})
+      for (const float v : gather_rows(table, wanted).values<float>()) squares += double{v} * v;
+    EXPECT_NEAR(w.network.penalty(2).item(), 0.5 * 0.5 * squares / 2, 1e-5);
   }
 }
 

@@ -15,6 +15,8 @@ class TESSERA_API GraphNetwork : public Module {
   // The same for some users and items, in their order and with repetitions.
   virtual std::pair<Tensor, Tensor> vectors_of(std::span<const std::int32_t> users,
                                                std::span<const std::int32_t> items) = 0;
+  // Regularisation of a step, after its vectors_of(); empty: none.
+  virtual Tensor penalty(std::int64_t /*targets*/) { return {}; }
   // What new items read of users, (U, S), without dropout. Not recorded.
   virtual Tensor user_state() = 0;
   // Items that are not in the graph, (n, Df) -> (n, D), from what they are and the users who took them: means (n, S) of

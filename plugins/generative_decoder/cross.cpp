@@ -8,6 +8,7 @@
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/join/join.h"
+#include "tensor/ops/matmul/matmul.h"
 
 namespace tessera {
 
@@ -46,6 +47,11 @@ class Cross final : public DecoderForm {
       positions_ = std::make_unique<Embedding>(table.levels(), model.width, normal(options.deviation));
       add_module("positions", *positions_);
     }
+    if (options.from_summary) {
+      const std::int64_t width = model.width;
+      summary_map_ = &add_parameter("summary.map", {width, width}, near_identity(0.0));
+      gain_ = &add_parameter("summary.gain", {width}, constant(0.0), false);
+    }
     if (options.positions == "sinusoidal") sinusoids_ = sinusoids(table.levels(), model.width);
     add_module("decoder", decoder_);
   }
@@ -62,11 +68,12 @@ class Cross final : public DecoderForm {
     std::vector<std::int64_t> offset(static_cast<std::size_t>(rows) + 1);
     for (std::size_t b = 0; b < offset.size(); ++b) offset[b] = static_cast<std::int64_t>(b) * levels;
     const Tensor states = decoder_(x, offset, dropout(memory.states, options_.state_dropout), memory.offset);
+    const Tensor summary = mapped(memory.summary);
     std::vector<std::int32_t> at(batch.target.size());
     Tensor total;
     for (int l = 0; l < levels; ++l) {
       for (std::size_t b = 0; b < at.size(); ++b) at[b] = static_cast<std::int32_t>(offset[b] + l);
-      const Tensor part = table_.loss(l, gather_rows(states, at), batch.target);
+      const Tensor part = table_.loss(l, query(gather_rows(states, at), summary), batch.target);
       total = total ? add(total, part) : part;
     }
     return total;
@@ -80,6 +87,12 @@ class Cross final : public DecoderForm {
     return add(vectors, (*positions_)(std::vector<std::int32_t>(static_cast<std::size_t>(vectors.rows()), level)));
   }
 
+  // from_summary: queries begin at the model's summary of the user, the decoder's part at zero.
+  Tensor mapped(const Tensor& summary) { return summary_map_ ? matmul(summary, (*summary_map_)()) : Tensor(); }
+  Tensor query(const Tensor& states, const Tensor& summary) {
+    return summary_map_ ? add(multiply(states, (*gain_)()), summary) : states;
+  }
+
   std::unique_ptr<Decoding> decode(Model&, const Memory& memory) override;
   CodeTable& table() { return table_; }
   Transformer& decoder() { return decoder_; }
@@ -90,11 +103,12 @@ class Cross final : public DecoderForm {
   Transformer decoder_;
   std::unique_ptr<Embedding> positions_;
   Tensor sinusoids_;  // (L, D), or empty
+  Parameter *summary_map_ = nullptr, *gain_ = nullptr;
 };
 
 class CrossDecoding final : public Decoding {
  public:
-  CrossDecoding(Cross& form, const Memory& memory) : form_(form) {
+  CrossDecoding(Cross& form, const Memory& memory) : form_(form), summary_(form.mapped(memory.summary)) {
     form.decoder().remember(memory.states, memory.offset, cache_);
   }
 
@@ -107,15 +121,17 @@ class CrossDecoding final : public Decoding {
     const Tensor states = form_.decoder().extend(form_.input(step.level, vectors), step.row, step.parent, cache_,
                                                  step.level > 0 ? &branches_ : nullptr, next);
     branches_ = std::move(next);
-    return table.scores(step.level, states);
+    return table.scores(step.level, form_.query(states, summary_ ? gather_rows(summary_, step.row) : Tensor()));
   }
-  bool keep_attention() override { return weighs_ = true; }
+  // From the summary items speak without the decoder's attention too: it would not be what carried the answer.
+  bool keep_attention() override { return weighs_ = !summary_; }
   std::span<const double> attention(std::int32_t prefix) const override {
     return branches_.memory_weight[static_cast<std::size_t>(prefix)];
   }
 
  private:
   Cross& form_;
+  Tensor summary_;  // (B, D), or empty
   bool weighs_ = false;
   TransformerCache cache_;
   TransformerBranches branches_;

@@ -18,7 +18,9 @@ constexpr std::int32_t kItems = 200;
 constexpr int kBest = 6;
 const std::vector<int> kLengths{5, 0, 9, 12, 1};  // the models read 9 items
 
-bool attends(const Form& form) { return form.head.find("\"cross\"") != std::string::npos; }
+bool attends(const Form& form) {
+  return form.head.find("\"cross\"") != std::string::npos && form.head.find("from_summary") == std::string::npos;
+}
 
 // What a row may get: not its own items, and of the others two in three.
 RankRequest request_of(const Histories& histories) {

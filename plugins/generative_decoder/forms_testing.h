@@ -30,6 +30,8 @@ inline const Form kForms[] = {
      kHead + "form = \"cross\"\nlayers = 2\nffn = 24\nnorm = \"rms\"\nbias = false\npositions = \"relative\"\nlegal = "
              "true\noutput_prefixes = [2]"},
     {"cross on causal items", kModel, kHead + "form = \"cross\"\nlayers = 1\ntie = false"},
+    {"cross from the summary", kModel,
+     kHead + "form = \"cross\"\nlayers = 1\nfrom_summary = true\nlegal = true\noutput_prefixes = [2, 3]"},
     {"anchors", kModel, kHead + "form = \"anchors\"\nlayers = 2\nffn = 24"},
     {"anchors, legal codes", kModel + "item_input = \"tokens\"",
      kHead + "form = \"anchors\"\nlayers = 1\nnorm = \"rms\"\nlegal = true\noutput_prefixes = [2, 3]"},

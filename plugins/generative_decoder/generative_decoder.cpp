@@ -75,7 +75,7 @@ GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Sec
     if (section.has(key) && !fits)
       section.fail(key, str(key, " has no meaning with form = \"", options.form, "\"; remove it"));
   };
-  for (const char* key : {"positions", "buckets"}) only(key, {"cross"});
+  for (const char* key : {"positions", "buckets", "from_summary"}) only(key, {"cross"});
   for (const char* key : {"layers", "heads", "head_width", "norm", "bias"}) only(key, {"cross", "anchors"});
   for (const char* key : {"ffn", "activation", "dropout", "token_dropout"}) only(key, {"light", "cross", "anchors"});
   for (const char* key : {"tie", "input_prefixes"}) only(key, {"light", "cross", "anchors"});

@@ -12,7 +12,7 @@ struct GenerativeOptions {
               init = "normal";
   int beam = 0, layers = 2, heads = 2, head_width = 0, ffn = 0, buckets = 32;
   std::vector<std::int64_t> input_prefixes, output_prefixes;
-  bool legal = false, tie = true, output_bias = true, bias = true, normalize = false;
+  bool legal = false, tie = true, output_bias = true, bias = true, normalize = false, from_summary = false;
   double temperature = 1.0, label_smoothing = 0.0, dropout = 0.0, state_dropout = 0.0, token_dropout = 0.0,
          deviation = 0.02;
 
@@ -60,6 +60,9 @@ struct GenerativeOptions {
     v("positions", positions,
       "cross: positions of the levels: learned table, sinusoidal, rotary, relative bias (T5), or none",
       {"learned", "sinusoidal", "rope", "relative", "none"});
+    v("from_summary", from_summary,
+      "cross: queries begin at the model's summary of the user, through a map that begins as the identity; the "
+      "decoder's own part begins at zero");
     v("buckets", buckets, "cross, relative: distances told apart", 4, 1024);
     v("deviation", deviation, "standard deviation of the first weights", 0.0, 10.0);
     v("init", init,

@@ -131,12 +131,15 @@ class GraphRqVae final : public Tokenizer {
   static constexpr std::int64_t kBlock = 4096;
 
   std::unique_ptr<QuantizedAutoencoder> make_network() const {
-    const std::int64_t width = vectors_.output() + (options_.content > 0.0 ? features_.width() : 0);
+    const std::int64_t width = options_.content_only    ? features_.width()
+                               : options_.content > 0.0 ? vectors_.output() + features_.width()
+                                                        : vectors_.output();
     return std::make_unique<QuantizedAutoencoder>(network_options(options_, width));
   }
 
   // What is quantised of item vectors (n, W) and joined features (n, Df).
   Tensor quantiser_input(const Tensor& vectors, const Tensor& features) const {
+    if (options_.content_only) return features;
     const Tensor x = vectors_.apply(vectors);
     return options_.content > 0.0 ? concat_columns({x, scale(features, options_.content)}) : x;
   }
@@ -179,7 +182,9 @@ class GraphRqVae final : public Tokenizer {
       repeat.insert(repeat.end(), static_cast<std::size_t>(options_.negatives), b);
     const Tensor positive = row_dot(users, slice_rows(vectors, 0, rows));
     const Tensor against = row_dot(gather_rows(users, repeat), slice_rows(vectors, rows, vectors.rows()));
-    return bpr(gather_rows(positive.reshape({rows, 1}), repeat).reshape({against.numel()}), against);
+    const Tensor loss = bpr(gather_rows(positive.reshape({rows, 1}), repeat).reshape({against.numel()}), against);
+    const Tensor penalty = graph_->penalty(rows);
+    return penalty ? add(loss, penalty) : loss;
   }
 
   // Epochs of steps over the graph; loss(batch) is recorded, after(step) follows the update.
@@ -312,6 +317,10 @@ std::unique_ptr<Tokenizer> make(const GraphRqVaeOptions& options, const Section&
     section.fail("balance", str("balance is ", options.balance, ", expected 0 or 1 or more"));
   if (options.random_codes && options.joint_epochs > 0)
     section.fail("joint_epochs", "has no meaning with random_codes = true: there is no quantiser to learn");
+  if (options.content_only && (options.random_codes || options.joint_epochs > 0 || options.content > 0.0))
+    section.fail("content_only",
+                 "content_only = true quantises features alone; it does not go with random_codes, "
+                 "joint_epochs or content");
   if (options.random_codes && options.content > 0.0)
     section.fail("content", "has no meaning with random_codes = true: there is no quantiser to read it");
   return std::make_unique<GraphRqVae>(options);

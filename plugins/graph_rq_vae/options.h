@@ -21,8 +21,8 @@ struct GraphRqVaeOptions : RqOptions {
   int graph_epochs = 60, graph_batch = 600, negatives = 5, joint_epochs = 0;
   std::string network = "sage";
   int graph_layers = 3;
-  double deviation = 0.1;
-  bool free_items = true, fixed_negatives = false, random_codes = false;
+  double deviation = 0.1, graph_l2 = 1e-3;
+  bool free_items = true, fixed_negatives = false, content_only = false, random_codes = false;
   double graph_learning_rate = 1e-3, graph_weight_decay = 1e-6;
 
   GraphRqVaeOptions() { widths.clear(); }
@@ -40,6 +40,7 @@ struct GraphRqVaeOptions : RqOptions {
     v("graph_layers", graph_layers, "light: steps along the edges; the vectors are the mean of layers", 1, 16);
     v("free_items", free_items, "light: items have free vectors beside their features'");
     v("deviation", deviation, "light: standard deviation of the first free vectors", 0.0, 10.0);
+    v("graph_l2", graph_l2, "light: weight of the regularisation of the vectors that a step begins with", 0.0, 1e6);
     v("fused_width", fused_width, "width of users' free vectors and of the items' joined features after a linear map",
       1, 8192);
     v("hidden_width", hidden_width, "after the first layer of the graph network", 1, 8192);
@@ -60,6 +61,8 @@ struct GraphRqVaeOptions : RqOptions {
     v("content", content,
       "the items' own features stand beside their vectors when they are quantised, times this; 0: vectors alone", 0.0,
       1000.0);
+    v("content_only", content_only,
+      "a control: codes of the items' own features alone; vectors are learnt and handed on as ever");
     v("random_codes", random_codes,
       "a control: codes from a hash of the item's vector; vectors are learnt and handed on as ever");
     RqOptions::describe(v);
@@ -70,7 +73,7 @@ inline std::unique_ptr<GraphNetwork> make_graph_network(const GraphRqVaeOptions&
                                                         const Tensor& features) {
   if (options.network == "light")
     return std::make_unique<FeatureLightGcn>(options.vector_width, options.graph_layers, options.free_items,
-                                             options.deviation, data, features);
+                                             options.deviation, options.graph_l2, data, features);
   GraphSageOptions sage;
   sage.width = options.fused_width;
   sage.hidden = options.hidden_width;

@@ -230,6 +230,22 @@ TEST(GraphRqVae, RandomCodesSayNothingAndLeaveTheVectors) {
             std::string::npos);
 }
 
+TEST(GraphRqVae, CodesOfContentAloneLeaveTheVectors) {
+  const Dataset data = world();
+  FitContext context;
+  const auto content = make(kSmall + "content_only = true"), learnt = make(kSmall);
+  content->fit(data, context);
+  learnt->fit(data, context);
+  const ItemTokens tokens = content->tokens(data);
+  EXPECT_LT(purity(tokens.codes), 0.7);  // features know two of four groups
+  const Tensor same = learnt->tokens(data).item_vectors;
+  for (std::size_t n = 0; n < same.values<float>().size(); ++n)
+    ASSERT_EQ(tokens.item_vectors.values<float>()[n], same.values<float>()[n]);
+  EXPECT_EQ(content->encode(data.features)[0], tokens.codes[0]);
+  EXPECT_NE(message([&] { make(kSmall + "content_only = true\ncontent = 1.0"); }).find("quantises features alone"),
+            std::string::npos);
+}
+
 TEST(GraphRqVae, HealthTellsBehaviourFromContent) {
   const Dataset data = world();
   FitContext context;

@@ -19,7 +19,7 @@ namespace {
 
 struct Options {
   int width = 64, layers = 2, heads = 4, head_width = 64, ffn = 64;
-  std::string items = "auto", positions = "relation", activation = "relu", norm = "layer";
+  std::string items = "auto", positions = "relation", summary = "states", activation = "relu", norm = "layer";
   bool user_scalars = true, subset_keeps_target = false;
   int subset = 32, max_items = 0;
   double dropout = 0.2, deviation = 0.02;
@@ -43,6 +43,10 @@ struct Options {
       "relation: its three parts are scaled by numbers made of the user's vector (the tokenizer's; else the mean of "
       "the "
       "user's items)");
+    v("summary", summary,
+      "what stands for the user as a whole, for heads that ask: the mean of the states, or of the items as they are "
+      "read",
+      {"states", "items"});
     v("activation", activation, "of the feed-forward part", {"relu", "gelu", "silu"});
     v("norm", norm, "layer norm or RMS norm, after each part", {"layer", "rms"});
     v("subset", subset, "training reads so many of the user's other items, drawn anew each epoch", 1, 100000);
@@ -113,11 +117,12 @@ class RelationTransformer final : public Model {
     if (tower_) x = x ? add(x, tower_->vectors(histories.item)) : tower_->vectors(histories.item);
     if (codes_) x = codes_->sum(catalog_->tokens_of(histories.item), catalog_->levels());
     const Tensor users = options_.user_scalars ? users_of(histories, frozen ? frozen : x) : Tensor();
+    if (options_.summary == "items") memory.summary = segment_mean(x, histories.offset);
     if (options_.positions == "sinusoidal") x = add(x, places(histories.offset).to(type));
     x = dropout(x, options_.dropout);
     for (auto& block : blocks_) x = (*block)(x, histories.offset, users, row);
     memory.states = x;
-    memory.summary = segment_mean(x, histories.offset);
+    if (options_.summary == "states") memory.summary = segment_mean(x, histories.offset);
     return memory;
   }
 
