@@ -19,7 +19,7 @@ namespace {
 
 struct Options {
   int width = 64, layers = 2, heads = 4, head_width = 64, ffn = 64;
-  std::string items = "auto", positions = "relation", summary = "states", activation = "relu", norm = "layer";
+  std::string items = "auto", positions = "relation", summary = "states", user = "tokenizer", activation = "relu", norm = "layer";
   bool user_scalars = true, subset_keeps_target = false;
   int subset = 32, max_items = 0;
   double dropout = 0.2, deviation = 0.02;
@@ -43,6 +43,10 @@ struct Options {
       "relation: its three parts are scaled by numbers made of the user's vector (the tokenizer's; else the mean of "
       "the "
       "user's items)");
+    v("user", user,
+      "the vector that user_scalars reads: tokenizer: the tokenizer's, where it has them (in training they have seen the "
+      "target), else as items: the mean of the user's items",
+      {"tokenizer", "items"});
     v("summary", summary,
       "what stands for the user as a whole, for heads that ask: the mean of the states, or of the items as they are "
       "read",
@@ -134,7 +138,7 @@ class RelationTransformer final : public Model {
       section_.fail("items", str("items = \"", options_.items,
                                  "\" reads the tokenizer's item vectors, but this tokenizer learnt none; take items = "
                                  "\"codes\", or a tokenizer that does (graph_rq_vae)"));
-    users_ = catalog_->user_vectors();
+    if (options_.user == "tokenizer") users_ = catalog_->user_vectors();
     if (users_ && users_.columns() != vectors_.columns()) users_ = Tensor();
     if (vectors_.columns() == options_.width && options_.items != "joined") return;
     input_ = std::make_unique<Linear>(static_cast<int>(vectors_.columns()), options_.width, false);
