@@ -13,15 +13,6 @@
 #include "tensor/ops/sparse_matmul/sparse_matmul.h"
 
 namespace tessera {
-namespace {
-
-void scale_row(Tensor& x, std::int64_t row, double factor) {
-  float* at = x.data<float>() + row * x.columns();
-  for (std::int64_t d = 0; d < x.columns(); ++d) at[d] = static_cast<float>(at[d] * factor);
-}
-
-}  // namespace
-
 FeatureLightGcn::FeatureLightGcn(int width, int layers, bool free_items, double deviation, double l2,
                                  const Dataset& data, Tensor features)
     : layers_(layers),
@@ -66,14 +57,14 @@ Tensor FeatureLightGcn::user_state() {
   const NoTape quiet;
   auto [users, items] = layer_0();
   const std::vector<std::int64_t>& offset = graph_.by_rows().offset;
+  Tensor over_root = Tensor::zeros({users.rows()});
+  for (std::int64_t u = 0; u < users.rows(); ++u) {
+    const auto degree = offset[static_cast<std::size_t>(u) + 1] - offset[static_cast<std::size_t>(u)];
+    if (degree > 0) over_root.data<float>()[u] = static_cast<float>(1.0 / std::sqrt(static_cast<double>(degree)));
+  }
   std::vector<Tensor> layers;
   for (int l = 0; l < layers_; ++l) {
-    Tensor layer = users.to(DType::f32).clone();
-    for (std::int64_t u = 0; u < layer.rows(); ++u) {
-      const auto degree = offset[static_cast<std::size_t>(u) + 1] - offset[static_cast<std::size_t>(u)];
-      scale_row(layer, u, degree > 0 ? 1.0 / std::sqrt(static_cast<double>(degree)) : 0.0);
-    }
-    layers.push_back(layer);
+    layers.push_back(scale_rows(users, over_root));
     Tensor next = sparse_matmul(graph_, items);
     items = sparse_matmul(graph_, users, true);
     users = std::move(next);
@@ -85,9 +76,10 @@ Tensor FeatureLightGcn::encode(const Tensor& features, const Tensor& means, std:
   const NoTape quiet;
   Tensor sum = fuse_(features);
   if (means) {
-    Tensor taken = means.to(DType::f32).clone();  // sum over users / sqrt(d_u d_i) = mean sqrt(d_i)
-    for (std::int64_t i = 0; i < taken.rows(); ++i)
-      scale_row(taken, i, std::sqrt(static_cast<double>(counts[static_cast<std::size_t>(i)])));
+    Tensor root({means.rows()});  // sum over users / sqrt(d_u d_i) = mean sqrt(d_i)
+    for (std::int64_t i = 0; i < means.rows(); ++i)
+      root.data<float>()[i] = static_cast<float>(std::sqrt(static_cast<double>(counts[static_cast<std::size_t>(i)])));
+    const Tensor taken = scale_rows(means, root);
     const std::int64_t width = sum.columns();
     for (int l = 0; l < layers_; ++l) sum = add(sum, slice_columns(taken, l * width, (l + 1) * width));
   }

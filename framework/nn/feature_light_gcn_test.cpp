@@ -4,10 +4,10 @@
 
 #include <map>
 
+#include "framework/nn/graph_testing.h"
 #include "framework/nn/interaction_graph.h"
 #include "tensor/autograd/gradcheck.h"
 #include "tensor/autograd/tape.h"
-#include "tensor/core/random.h"
 #include "tensor/core/testing.h"
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
@@ -20,25 +20,9 @@ namespace {
 constexpr std::int64_t kUsers = 20, kItems = 15, kFeatures = 7, kWidth = 5;
 constexpr int kLayers = 3;
 
-// User 4 and item 14 have no neighbours.
-Dataset world() {
-  Dataset data;
-  data.name = "world";
-  Random random(5, 1);
-  data.items.ids.resize(kItems);
-  data.user_ids.resize(kUsers);
-  for (int u = 0; u < kUsers; ++u) {
-    for (std::int32_t i = 0; i < 14; ++i)
-      if (u != 4 && random.uniform() < 0.04 * (i + 1)) data.interactions.item.push_back(i);
-    data.interactions.offset.push_back(data.interactions.size());
-  }
-  data.interactions.part.assign(data.interactions.item.size(), Part::train);
-  return data;
-}
-
 struct World {
   explicit World(bool free_items)
-      : data(world()),
+      : data(testing::graph_world(kUsers, kItems, 0.04)),
         features(random_f64({kItems, kFeatures}, 1).to(DType::f32)),
         network(kWidth, kLayers, free_items, 0.3, 0.5, data, features) {
     network.initialize(3, "network/");

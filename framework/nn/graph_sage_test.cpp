@@ -5,10 +5,10 @@
 #include <cmath>
 #include <map>
 
+#include "framework/nn/graph_testing.h"
 #include "framework/nn/interaction_graph.h"
 #include "tensor/autograd/gradcheck.h"
 #include "tensor/autograd/tape.h"
-#include "tensor/core/random.h"
 #include "tensor/core/testing.h"
 #include "tensor/ops/elementwise/elementwise.h"
 #include "tensor/ops/embedding/embedding.h"
@@ -20,22 +20,6 @@ namespace tessera {
 namespace {
 
 constexpr std::int64_t kUsers = 30, kItems = 20;
-
-// User 4 and item 19 have no neighbours.
-Dataset world() {
-  Dataset data;
-  data.name = "world";
-  Random random(5, 1);
-  data.items.ids.resize(kItems);
-  data.user_ids.resize(kUsers);
-  for (int u = 0; u < kUsers; ++u) {
-    for (std::int32_t i = 0; i < 19; ++i)
-      if (u != 4 && random.uniform() < 0.03 * (i + 1)) data.interactions.item.push_back(i);
-    data.interactions.offset.push_back(data.interactions.size());
-  }
-  data.interactions.part.assign(data.interactions.item.size(), Part::train);
-  return data;
-}
 
 // Narrow features are mapped once, by products of weights; wide ones through the common width; some as they are.
 struct Case {
@@ -49,7 +33,9 @@ const std::vector<Case> kCases{{"narrow", 7, {8, 6, 5, true, Activation::leaky_r
 
 struct World {
   explicit World(const Case& c, DType dtype = DType::f64)
-      : data(world()), features(random_f64({kItems, c.features}, 1).to(dtype)), network(c.options, data, features) {
+      : data(testing::graph_world(kUsers, kItems, 0.03)),
+        features(random_f64({kItems, c.features}, 1).to(dtype)),
+        network(c.options, data, features) {
     network.initialize(3, "network/");
     for (auto& [name, parameter] : network.parameters())
       parameter->value = random_f64(parameter->value.shape(), stream_of(name), 0.5).to(dtype);

@@ -44,21 +44,29 @@ CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions&
                  [static_cast<std::size_t>(node - first_node_[static_cast<std::size_t>(l) + 1])] = token(item, l);
     }
   }
-  const FirstVectors firsts = first_vectors();
-  const auto add_table = [&](const std::string& name, const Initializer& first, std::int64_t rows) {
-    auto made = std::make_unique<Embedding>(rows, width, first);
+  // Made when the tables begin, not when they are loaded.
+  const auto first = [&](Tensor FirstVectors::*part, int depth) {
+    if (options.init == "normal") return normal(options.deviation);
+    return Initializer([this, part, depth](Tensor& x, std::uint64_t, std::uint64_t) {
+      x.copy_from((first_vectors(depth).*part).to(x.dtype()));
+    });
+  };
+  const auto add_table = [&](const std::string& name, std::int64_t rows, const Initializer& begin) {
+    auto made = std::make_unique<Embedding>(rows, width, begin);
     add_module(name, *made);
     return made;
   };
-  read_ = add_table("codes", firsts.codes, offset_.back());
-  if (!options.tie) write_ = add_table("output", firsts.codes, offset_.back());
+  read_ = add_table("codes", offset_.back(), first(&FirstVectors::codes, 0));
+  if (!options.tie) write_ = add_table("output", offset_.back(), first(&FirstVectors::codes, 0));
   for (const std::int64_t length : options.input_prefixes) {
     const int depth = static_cast<int>(length);
-    input_nodes_[depth] = add_table(str("input_prefixes.", depth), firsts.input.at(depth), trie.nodes_at(depth));
+    input_nodes_[depth] =
+        add_table(str("input_prefixes.", depth), trie.nodes_at(depth), first(&FirstVectors::input, depth));
   }
   for (const std::int64_t length : options.output_prefixes) {
     const int depth = static_cast<int>(length);
-    output_nodes_[depth] = add_table(str("output_prefixes.", depth), firsts.output.at(depth), trie.nodes_at(depth));
+    output_nodes_[depth] =
+        add_table(str("output_prefixes.", depth), trie.nodes_at(depth), first(&FirstVectors::output, depth));
   }
   if (options.output_bias && !options.normalize)
     bias_ = &add_parameter("output.bias", {offset_.back()}, constant(0.0), false);
@@ -74,38 +82,29 @@ std::vector<std::int32_t> CodeTable::nodes_of_items(int depth) const {
   return out;
 }
 
-CodeTable::FirstVectors CodeTable::first_vectors() const {
+CodeTable::FirstVectors CodeTable::first_vectors(int wanted) const {
   FirstVectors out;
-  const Initializer noise = normal(options_.deviation);
-  out.codes = noise;
-  for (const std::int64_t depth : options_.input_prefixes) out.input[static_cast<int>(depth)] = noise;
-  for (const std::int64_t depth : options_.output_prefixes) out.output[static_cast<int>(depth)] = noise;
-  if (options_.init == "normal") return out;
-  const auto begin_with = [](const Tensor& rows) {
-    return [rows](Tensor& x, std::uint64_t, std::uint64_t) { x.copy_from(rows.to(x.dtype())); };
-  };
   const Tensor items = spread_vectors(catalog_.item_vectors(), options_.deviation);
-  const Trie& trie = catalog_.trie();
-  Tensor rest = items.clone(), codes = Tensor::zeros({offset_.back(), width_}, DType::f32);
+  Tensor rest = items;
+  out.codes = Tensor::zeros({offset_.back(), width_}, DType::f32);
   std::vector<std::int32_t> classes(static_cast<std::size_t>(catalog_.items()));
   for (int l = 0; l < levels(); ++l) {
     for (std::size_t i = 0; i < classes.size(); ++i) classes[i] = token(static_cast<std::int32_t>(i), l);
     const Tensor level = group_means(rest, classes, offset_.back());
     const std::int64_t from = offset_[static_cast<std::size_t>(l)], to = offset_[static_cast<std::size_t>(l) + 1];
-    codes.row_range(from, to).copy_from(level.row_range(from, to));
-    subtract_groups(rest, classes, level);
+    out.codes.row_range(from, to).copy_from(level.row_range(from, to));
+    rest = subtract(rest, gather_rows(level, classes));
   }
-  out.codes = begin_with(codes);
-  for (auto& [depth, first] : out.input) {
-    const Tensor means = group_means(rest, nodes_of_items(depth), trie.nodes_at(depth));
-    first = begin_with(means);
-    subtract_groups(rest, nodes_of_items(depth), means);
+  const auto means = [&](const Tensor& x, int depth) {
+    return group_means(x, nodes_of_items(depth), catalog_.trie().nodes_at(depth));
+  };
+  for (const auto& [depth, table] : input_nodes_) {
+    out.input = means(rest, depth);
+    if (depth == wanted) break;
+    rest = subtract(rest, gather_rows(out.input, nodes_of_items(depth)));
   }
-  for (auto& [depth, first] : out.output) {
-    Tensor means = group_means(items, nodes_of_items(depth), trie.nodes_at(depth));
-    subtract_groups(means, node_class_[static_cast<std::size_t>(depth)], codes);
-    first = begin_with(means);
-  }
+  if (output_nodes_.contains(wanted))
+    out.output = subtract(means(items, wanted), gather_rows(out.codes, node_class_[static_cast<std::size_t>(wanted)]));
   return out;
 }
 

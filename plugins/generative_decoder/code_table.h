@@ -54,12 +54,11 @@ class CodeTable final : public Module, public ItemVectorSource {
 
  private:
   struct FirstVectors {
-    Initializer codes;
-    std::map<int, Initializer> input, output;  // by depth
+    Tensor codes, input, output;  // all codes; prefixes of one length as they are read, as they are written
   };
   // What the tables begin with. init = "vectors": a code with the mean of its items' vectors less what the codes before
   // it hold, so that they add up to the items; a written prefix, together with its newest code, with its items' mean.
-  FirstVectors first_vectors() const;
+  FirstVectors first_vectors(int wanted) const;               // length of the prefixes
   std::vector<std::int32_t> nodes_of_items(int depth) const;  // (I), from 0 at each depth
   Tensor item_vectors(std::span<const std::int32_t> items, bool training);
   Tensor queries(const Tensor& query) const;

@@ -3,24 +3,17 @@
 #include <cmath>
 #include <vector>
 
+#include "tensor/ops/elementwise/elementwise.h"
+#include "tensor/ops/embedding/embedding.h"
+
 namespace tessera {
-namespace {
-
-std::span<float> row(Tensor& x, std::int64_t r) {
-  return {x.data<float>() + r * x.columns(), static_cast<std::size_t>(x.columns())};
-}
-
-}  // namespace
-
 Tensor spread_vectors(const Tensor& vectors, double deviation) {
-  Tensor x = vectors.to(DType::f32).clone();
-  const std::vector<std::int32_t> one(static_cast<std::size_t>(x.rows()), 0);
-  subtract_groups(x, one, group_means(x, one, 1));
+  const std::vector<std::int32_t> one(static_cast<std::size_t>(vectors.rows()), 0);
+  const Tensor all = vectors.to(DType::f32), x = subtract(all, gather_rows(group_means(all, one, 1), one));
   double squares = 0.0;
   for (std::int64_t i = 0; i < x.numel(); ++i) squares += static_cast<double>(x.data<float>()[i]) * x.data<float>()[i];
   const double factor = squares > 0.0 ? deviation / std::sqrt(squares / static_cast<double>(x.numel())) : 0.0;
-  for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] *= static_cast<float>(factor);
-  return x;
+  return scale(x, factor);
 }
 
 Tensor group_means(const Tensor& x, std::span<const std::int32_t> group, std::int64_t rows) {
@@ -37,14 +30,6 @@ Tensor group_means(const Tensor& x, std::span<const std::int32_t> group, std::in
       out.data<float>()[r * width + d] = static_cast<float>(sum.data<double>()[r * width + d] /
                                                             static_cast<double>(count[static_cast<std::size_t>(r)]));
   return out;
-}
-
-void subtract_groups(Tensor& x, std::span<const std::int32_t> group, const Tensor& table) {
-  Tensor means = table;
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    const std::span<float> to = row(x, static_cast<std::int64_t>(i)), from = row(means, group[i]);
-    for (std::size_t d = 0; d < to.size(); ++d) to[d] -= from[d];
-  }
 }
 
 }  // namespace tessera

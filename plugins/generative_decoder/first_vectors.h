@@ -13,7 +13,5 @@ namespace tessera {
 Tensor spread_vectors(const Tensor& vectors, double deviation);
 // Row r of `rows`: the mean of x (I, D) over the items with group[i] == r; zero where there is none.
 Tensor group_means(const Tensor& x, std::span<const std::int32_t> group, std::int64_t rows);
-// x[i] -= table[group[i]].
-void subtract_groups(Tensor& x, std::span<const std::int32_t> group, const Tensor& table);
 
 }  // namespace tessera

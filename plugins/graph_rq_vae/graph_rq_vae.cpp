@@ -313,6 +313,13 @@ std::unique_ptr<Tokenizer> make(const GraphRqVaeOptions& options, const Section&
   if (options.normalize != "pca" && section.has("components"))
     section.fail("components", "only used with normalize = 'pca'");
   if (options.vectors != "pca" && section.has("whiten")) section.fail("whiten", "only used with vectors = 'pca'");
+  const auto only = [&](const char* network, std::initializer_list<const char*> keys) {
+    for (const char* key : keys)
+      if (options.network != network && section.has(key))
+        section.fail(key, str("only used with network = '", network, "'"));
+  };
+  only("light", {"graph_layers", "free_items", "deviation", "graph_l2"});
+  only("sage", {"fused_width", "hidden_width", "hidden_dropout", "output_dropout"});
   if (options.balance != 0.0 && options.balance < 1.0)
     section.fail("balance", str("balance is ", options.balance, ", expected 0 or 1 or more"));
   if (options.random_codes && options.joint_epochs > 0)

@@ -14,11 +14,11 @@ namespace tessera {
 namespace {
 
 const std::string kPlugins = TESSERA_BINARY_DIR "/lib/tessera/plugins";
-const std::string kSmall =
-    "plugin = 'graph_rq_vae'\nlevels = 2\ncodes = 8\nfused_width = 16\nhidden_width = 16\nvector_width = 8\n"
+const std::string kCommon =
+    "plugin = 'graph_rq_vae'\nlevels = 2\ncodes = 8\nvector_width = 8\n"
     "graph_epochs = 15\ngraph_batch = 64\nnegatives = 2\nkmeans_iterations = 20\ngraph_learning_rate = 0.01\n";
-
-const std::string kLight = "network = 'light'\ngraph_layers = 2\nnormalize = 'l2'\n";
+const std::string kSmall = kCommon + "fused_width = 16\nhidden_width = 16\n";
+const std::string kLight = kCommon + "network = 'light'\ngraph_layers = 2\nnormalize = 'l2'\n";
 
 std::shared_ptr<Tokenizer> make(const std::string& options) { return make_component<Tokenizer>(kPlugins, options); }
 
@@ -80,7 +80,7 @@ TEST(GraphRqVae, CodesFollowBehaviourThatFeaturesDoNotShow) {
   const Dataset data = world();
   EXPECT_GT(purity(codes_of(kSmall, data)), 0.9);
   EXPECT_GT(purity(codes_of(kSmall + "joint_epochs = 3", data)), 0.7);
-  EXPECT_GT(purity(codes_of(kSmall + kLight, data)), 0.9);
+  EXPECT_GT(purity(codes_of(kLight, data)), 0.9);
 }
 
 TEST(GraphRqVae, ItemsAreKnownByUsersOrByFeatures) {
@@ -171,7 +171,7 @@ TEST(GraphRqVae, NewItemsAreEncodedFromTheUsersWhoTookThem) {
 TEST(GraphRqVae, NewItemsOfTheLightNetworkToo) {
   const Dataset data = world();
   FitContext context;
-  const std::string options = kSmall + kLight + "free_items = false";
+  const std::string options = kLight + "free_items = false";
   const auto tokenizer = make(options);
   tokenizer->fit(data, context);
   MemoryState state;
@@ -230,6 +230,13 @@ TEST(GraphRqVae, RandomCodesSayNothingAndLeaveTheVectors) {
             std::string::npos);
 }
 
+TEST(GraphRqVae, OptionsOfTheOtherNetworkAreRefused) {
+  EXPECT_NE(message([&] { make(kSmall + "graph_l2 = 0.1"); }).find("only used with network = 'light'"),
+            std::string::npos);
+  EXPECT_NE(message([&] { make(kLight + "hidden_width = 16"); }).find("only used with network = 'sage'"),
+            std::string::npos);
+}
+
 TEST(GraphRqVae, CodesOfContentAloneLeaveTheVectors) {
   const Dataset data = world();
   FitContext context;
@@ -268,9 +275,9 @@ TEST(GraphRqVae, SameCodesForAnyNumberOfThreadsAndOtherOnesForAnotherSeed) {
   }
   set_threads(1);
   EXPECT_NE(codes_of(kSmall + "joint_epochs = 1", data, 2), one);
-  const auto light = codes_of(kSmall + kLight, data);
+  const auto light = codes_of(kLight, data);
   set_threads(3);
-  EXPECT_EQ(codes_of(kSmall + kLight, data), light);
+  EXPECT_EQ(codes_of(kLight, data), light);
   set_threads(1);
 }
 
