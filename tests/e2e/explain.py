@@ -3,13 +3,14 @@ find the same in the text."""
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 
 tessera = sys.argv[1]
 here = os.path.dirname(os.path.abspath(__file__))
-small = open(os.path.join(here, "small_run")).read().split("<<'TOML'\n")[1].split("\nTOML\n")[0]
+small = open(os.path.join(here, "small.toml")).read()
 light = 'plugin = "generative_decoder"\nform = "light"'
 assert small.count(light) == 1
 heads = {"left_out": light, "attention": light.replace("light", "cross"), "none": 'plugin = "dot_product"'}
@@ -38,9 +39,10 @@ def check_item(item, history, kind):
 
 
 with tempfile.TemporaryDirectory() as work:
+    shutil.copy(os.path.join(here, "small_world.toml"), work)
     for kind, head in heads.items():
         pipeline, run = os.path.join(work, kind + ".toml"), os.path.join(work, kind)
-        open(pipeline, "w").write(small.replace(light, head) + "\n")
+        open(pipeline, "w").write(small.replace(light, head))
         call("train", pipeline, "--accept-tokenizer", "--out", run)
         users = [line.split(",")[0] for line in open(os.path.join(run, "per_user.test.csv")).read().split()[1:4]]
         asked = os.path.join(work, "users")

@@ -16,9 +16,8 @@ except ImportError:
 tessera = sys.argv[1]
 here = os.path.dirname(os.path.abspath(__file__))
 work = tempfile.mkdtemp()
-toml = open(os.path.join(here, "small_run")).read().split("<<'TOML'\n")[1].split("\nTOML\n")[0]
-pipeline, run, lists = (os.path.join(work, name) for name in ("small.toml", "run", "lists.jsonl"))
-open(pipeline, "w").write(toml + "\n")
+run, lists = os.path.join(work, "run"), os.path.join(work, "lists.jsonl")
+pipeline = os.path.join(here, "small.toml")
 call = lambda *words: subprocess.run([tessera, *words], check=True, capture_output=True, text=True).stdout
 call("train", pipeline, "--accept-tokenizer", "--out", run)
 
