@@ -113,14 +113,15 @@ struct Pair {
   std::shared_ptr<Head> head;
 
   Pair(Registry& registry, ItemTokens tokens, const std::string& model_options, const std::string& head_options,
-       CollisionPolicy policy = CollisionPolicy::none) {
+       CollisionPolicy policy = CollisionPolicy::none, const std::set<std::int32_t>& untaken = {}) {
     const std::int64_t items = tokens.items();
     data.name = "test";
     for (std::int64_t i = 0; i < items; ++i) data.items.ids.push_back(str("i", i));
-    data.user_ids = {"u0"};
-    data.interactions.item = {0};
-    data.interactions.part = {Part::train};
-    data.interactions.offset = {0, 1};
+    data.user_ids = {"u0"};  // who has all other items in training
+    for (std::int32_t i = 0; i < items; ++i)
+      if (!untaken.contains(i)) data.interactions.item.push_back(i);
+    data.interactions.part.assign(data.interactions.item.size(), Part::train);
+    data.interactions.offset = {0, data.interactions.size()};
     catalog = std::make_unique<Catalog>(std::move(tokens), policy,
                                         std::vector<std::int64_t>(static_cast<std::size_t>(items), 1));
     model = registry.create<Model>(Section::parse("model", model_options));

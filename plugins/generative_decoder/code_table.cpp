@@ -18,7 +18,8 @@
 
 namespace tessera {
 
-CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions& options)
+CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions& options,
+                     std::span<const std::int64_t> counts)
     : catalog_(catalog), width_(width), options_(options), shared_(options.vocabulary == "shared") {
   const auto levels = static_cast<std::size_t>(catalog.levels());
   const auto codes = catalog.codes();
@@ -44,6 +45,7 @@ CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions&
                  [static_cast<std::size_t>(node - first_node_[static_cast<std::size_t>(l) + 1])] = token(item, l);
     }
   }
+  count_taught(counts);
   // Made when the tables begin, not when they are loaded.
   const auto first = [&](Tensor FirstVectors::*part, int depth) {
     if (options.init == "normal") return normal(options.deviation);
@@ -74,6 +76,15 @@ CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions&
 }
 
 CodeTable::~CodeTable() = default;
+
+void CodeTable::count_taught(std::span<const std::int64_t> counts) {
+  std::vector<std::uint8_t> taught(static_cast<std::size_t>(catalog_.trie().nodes()), 0);
+  for (std::int32_t item = 0; item < catalog_.items(); ++item)
+    for (int depth = 0; depth <= levels() && counts[static_cast<std::size_t>(item)] > 0; ++depth)
+      taught[static_cast<std::size_t>(node(item, depth))] = 1;
+  taught_before_.assign(1, 0);
+  for (const std::uint8_t one : taught) taught_before_.push_back(taught_before_.back() + one);
+}
 
 std::vector<std::int32_t> CodeTable::nodes_of_items(int depth) const {
   std::vector<std::int32_t> out;
@@ -182,9 +193,20 @@ Tensor CodeTable::node_vectors(int depth) {
   return unit(add((write_ ? *write_ : *read_)(node_class_[at]), output_nodes_.at(depth)->all()));
 }
 
+Tensor CodeTable::taught_vectors(int depth) {
+  const std::int32_t begin = first_node_[static_cast<std::size_t>(depth)],
+                     end = first_node_[static_cast<std::size_t>(depth) + 1];
+  const Tensor all = node_vectors(depth);
+  if (taught_at(depth) == end - begin) return all;
+  std::vector<std::int32_t> rows;
+  for (std::int32_t node = begin; node < end; ++node)
+    if (taught(node)) rows.push_back(node - begin);
+  return gather_rows(all, rows);
+}
+
 Tensor CodeTable::loss(int level, const Tensor& query, std::span<const std::int32_t> items) {
   // With every code a child of the root, the first level's legal codes are all codes.
-  const bool all_legal = level == 0 && !output_nodes_.contains(1) && catalog_.trie().nodes_at(1) == classes_[0];
+  const bool all_legal = level == 0 && !output_nodes_.contains(1) && taught_at(1) == classes_[0];
   if (options_.legal && !all_legal) return legal_loss(level, query, items);
   std::vector<std::int32_t> targets(items.size());
   for (std::size_t i = 0; i < items.size(); ++i) targets[i] = token(items[i], level) - first(level);
@@ -195,17 +217,16 @@ Tensor CodeTable::loss(int level, const Tensor& query, std::span<const std::int3
 Tensor CodeTable::legal_loss(int level, const Tensor& query, std::span<const std::int32_t> items) {
   const Trie& trie = catalog_.trie();
   if (output_nodes_.contains(level + 1)) {
-    const std::int32_t base = first_node_[static_cast<std::size_t>(level) + 1];
     std::vector<RangeChoice> choices(items.size());
     for (std::size_t i = 0; i < items.size(); ++i) {
       const Trie::Children children = trie.children(node(items[i], level));
-      choices[i].begin = children.first - base;
-      choices[i].end = choices[i].begin + static_cast<std::int32_t>(children.code.size());
-      choices[i].target = node(items[i], level + 1) - base;
+      choices[i].begin = taught_number(children.first, level + 1);
+      choices[i].end = taught_number(children.first + static_cast<std::int32_t>(children.code.size()), level + 1);
+      choices[i].target = taught_number(node(items[i], level + 1), level + 1);
     }
-    return range_cross_entropy(queries(query), node_vectors(level + 1), choices);
+    return range_cross_entropy(queries(query), taught_vectors(level + 1), choices);
   }
-  // A level has few codes: all logits, and those that no item continues with pushed out of the softmax.
+  // A level has few codes: all logits, and those that no taught item continues with pushed out of the softmax.
   const Tensor logits = this->logits(level, queries(query));
   Tensor mask = Tensor::full(logits.shape(), -1e30, logits.dtype());
   std::vector<std::int32_t> targets(items.size());
@@ -213,8 +234,10 @@ Tensor CodeTable::legal_loss(int level, const Tensor& query, std::span<const std
     using T = decltype(type);
     for (std::size_t i = 0; i < items.size(); ++i) {
       T* row = mask.data<T>() + static_cast<std::int64_t>(i) * mask.columns();
-      for (const std::int32_t code : trie.children(node(items[i], level)).code)
-        row[class_of(level, code) - first(level)] = T(0);
+      const Trie::Children children = trie.children(node(items[i], level));
+      for (std::size_t c = 0; c < children.code.size(); ++c)
+        if (taught(children.first + static_cast<std::int32_t>(c)))
+          row[class_of(level, children.code[c]) - first(level)] = T(0);
       targets[i] = token(items[i], level) - first(level);
     }
   });

@@ -35,9 +35,13 @@ class LevelScores {
 // and, as an item tower, the sum of an item's code vectors. A level whose code may be absent has one class more, after
 // its codes. Prefixes of chosen lengths have vectors of their own, added to the item's (input_prefixes) or to the
 // newest code's as it is written (output_prefixes).
+// Where only codes that lead to an item may follow (legal), training chooses among those that lead to an item with
+// training interactions: what nothing can teach is not pushed away as wrong, so that new items stay where their codes
+// put them. Scores are over all items.
 class CodeTable final : public Module, public ItemVectorSource {
  public:
-  CodeTable(const Catalog& catalog, int width, const GenerativeOptions& options);
+  // counts: (I) training interactions of each item.
+  CodeTable(const Catalog& catalog, int width, const GenerativeOptions& options, std::span<const std::int64_t> counts);
   ~CodeTable() override;
 
   int levels() const { return static_cast<int>(classes_.size()); }
@@ -67,6 +71,19 @@ class CodeTable final : public Module, public ItemVectorSource {
   Tensor output_bias(int level);
   Tensor logits(int level, const Tensor& query);
   Tensor node_vectors(int depth);  // as they are written, (nodes of this depth, D)
+  void count_taught(std::span<const std::int64_t> counts);
+  bool taught(std::int32_t node) const {
+    return taught_before_[static_cast<std::size_t>(node) + 1] > taught_before_[static_cast<std::size_t>(node)];
+  }
+  // Number of a node among those of its depth that are taught; of any other, of the next that is.
+  std::int32_t taught_number(std::int32_t node, int depth) const {
+    return taught_before_[static_cast<std::size_t>(node)] -
+           taught_before_[static_cast<std::size_t>(first_node_[static_cast<std::size_t>(depth)])];
+  }
+  std::int32_t taught_at(int depth) const {
+    return taught_number(first_node_[static_cast<std::size_t>(depth) + 1], depth);
+  }
+  Tensor taught_vectors(int depth);  // of node_vectors() the rows that are taught
   Tensor legal_loss(int level, const Tensor& query, std::span<const std::int32_t> items);
   int first(int level) const { return shared_ ? 0 : offset_[static_cast<std::size_t>(level)]; }
   int end(int level) const { return shared_ ? offset_.back() : offset_[static_cast<std::size_t>(level) + 1]; }
@@ -86,6 +103,7 @@ class CodeTable final : public Module, public ItemVectorSource {
   std::vector<std::int32_t> tokens_;                   // (I, L) classes in the whole table
   std::vector<std::int32_t> nodes_;                    // (I, L + 1) the prefixes of each item, by length
   std::vector<std::int32_t> first_node_;               // (L + 2) first node of each depth, and the end
+  std::vector<std::int32_t> taught_before_;            // (nodes + 1) of the nodes before each, those that are taught
   std::vector<std::vector<std::int32_t>> node_class_;  // by depth: the class of each node's newest code
   std::unique_ptr<Embedding> read_, write_;            // write_ is null where tied
   std::map<int, std::unique_ptr<Embedding>> input_nodes_, output_nodes_;  // by depth

@@ -314,6 +314,41 @@ TEST(GenerativeDecoder, TablesBeginAtTheTokenizersVectors) {
             std::string::npos);
 }
 
+// legal = true: what only items without training interactions have is not pushed away in training, with vectors of
+// prefixes or without; it may be generated as ever.
+TEST(GenerativeDecoder, ItemsThatNobodyTookAreNotPushedAway) {
+  ItemTokens tokens = random_tokens(12, 2, 4);
+  tokens.codes = {0, 0, 0, 1, 0, 2, 1, 0, 1, 1, 1, 2, 2, 0, 2, 1, 2, 2, 3, 0, 3, 1, 3, 2};
+  for (const std::string& more : {std::string(), std::string("output_prefixes = [2]\n")}) {
+    // Nobody took items 2 (one leaf of code 0) and 9 .. 11 (all of code 3).
+    Pair pair(plugins(), tokens, kModel, kHead + "legal = true\ntie = false\n" + more, CollisionPolicy::none,
+              {2, 9, 10, 11});
+    TrainBatch batch = batch_of(histories_of_lengths({5, 4, 3}, 9), pair.form());
+    for (auto& target : batch.target) target = target == 2 ? 1 : target;
+    Tape tape;
+    tape.backward(pair.head->loss(*pair.model, batch));
+    std::map<std::string, Parameter*> p;
+    for (auto& [name, parameter] : pair.parameters()) p[name] = parameter;
+    const auto moves = [&](const std::string& name, std::int64_t row) {
+      const Tensor g = p.at(name)->gradient;
+      return std::any_of(g.data<float>() + row * g.columns(), g.data<float>() + (row + 1) * g.columns(),
+                         [](float x) { return x != 0.0f; });
+    };
+    EXPECT_TRUE(moves("head.table.output.table", 0));   // code 0 of the first level
+    EXPECT_FALSE(moves("head.table.output.table", 3));  // code 3
+    if (!more.empty()) {
+      EXPECT_TRUE(moves("head.table.output_prefixes.2.table", 1));
+      for (const std::int64_t leaf : {2, 9, 10, 11})
+        EXPECT_FALSE(moves("head.table.output_prefixes.2.table", leaf)) << leaf;
+    }
+    const Histories histories = histories_of_lengths({4}, 9);
+    RankRequest request;
+    request.k = 12;
+    const Ranking ranking = rank(pair, histories, request);
+    EXPECT_EQ(std::set<std::int32_t>(ranking.item.begin(), ranking.item.end()).size(), 12u);
+  }
+}
+
 TEST(GenerativeDecoder, WrongNeighboursAndOptionsAreNamed) {
   const auto built = [](const std::string& model, const std::string& head, int levels = 3) {
     return message_of([&] { Pair(plugins(), random_tokens(12, levels, 12), model, head); });

@@ -11,6 +11,7 @@
 #include "framework/train/optimizer.h"
 #include "plugins/graph_rq_vae/neighbours.h"
 #include "plugins/graph_rq_vae/options.h"
+#include "plugins/graph_rq_vae/similar_items.h"
 #include "tensor/autograd/tape.h"
 #include "tensor/core/agree.h"
 #include "tensor/core/random.h"
@@ -27,7 +28,7 @@ namespace {
 
 class GraphRqVae final : public Tokenizer {
  public:
-  explicit GraphRqVae(GraphRqVaeOptions options) : options_(std::move(options)) {}
+  explicit GraphRqVae(GraphRqVaeOptions options) : options_(std::move(options)), similar_(options_.similar) {}
 
   std::vector<std::string> modalities() const override { return options_.modalities; }
 
@@ -40,8 +41,12 @@ class GraphRqVae final : public Tokenizer {
     const auto counts = train_counts(data);
     for (std::size_t i = 0; i < known_.size(); ++i) known_[i] = known_[i] != 0 || counts[i] > 0;
     train_graph(data, context);
+    place_untaken(all, counts);
     if (!options_.random_codes) train_codes(all.x, context);
-    if (options_.joint_epochs > 0) train_both(data, all.x, context);
+    if (options_.joint_epochs > 0) {
+      train_both(data, all.x, context);
+      place_untaken(all, counts);
+    }
     keep_vectors(counts_of_users(data));
     codes_ = codes_of(items_, all.x);
     drop_unknown(known_, codes_);
@@ -56,10 +61,10 @@ class GraphRqVae final : public Tokenizer {
     return tokens;
   }
 
-  // From features alone: an item without neighbours.
+  // From features alone: an item without neighbours in the graph.
   std::vector<std::int32_t> encode(const std::map<std::string, ItemFeatures>& features) const override {
     const JoinedFeatures::Rows joined = features_.join(features);
-    auto codes = codes_of(graph_->encode(joined.x), joined.x);
+    auto codes = codes_of(untaken(joined.x), joined.x);
     drop_unknown(joined.present, codes);
     return codes;
   }
@@ -80,7 +85,9 @@ class GraphRqVae final : public Tokenizer {
     std::vector<std::int64_t> counts(joined.present.size());
     for (std::size_t i = 0; i < counts.size(); ++i) counts[i] = users.offset[i + 1] - users.offset[i];
     const Tensor means = segment_mean(gather_rows(user_state_, users.user), users.offset);
-    auto codes = codes_of(graph_->encode(joined.x, means, counts), joined.x);
+    Tensor vectors = graph_->encode(joined.x, means, counts);
+    place_untaken(joined, counts, vectors);
+    auto codes = codes_of(vectors, joined.x);
     drop_unknown(joined.present, codes);
     return codes;
   }
@@ -114,6 +121,7 @@ class GraphRqVae final : public Tokenizer {
     }
     check(graph_ != nullptr, "graph_rq_vae: not fitted yet, there is nothing to save");
     state.tensor("users", user_state_);
+    if (options_.similar > 0) similar_.visit(state);
     const auto visit_all = [&](Module& module, const std::string& prefix) {
       for (auto& [name, parameter] : module.parameters()) {
         if (name == "users" || name == "items") continue;  // of the catalogue's own: nothing new reads them
@@ -155,11 +163,41 @@ class GraphRqVae final : public Tokenizer {
         std::fill_n(codes.begin() + static_cast<std::ptrdiff_t>(i) * options_.levels, options_.levels, -1);
   }
 
-  std::vector<std::int32_t> known_rows() const {
+  // Vectors of items that nobody took, (n, Df) -> (n, W).
+  Tensor untaken(const Tensor& features) const {
+    return options_.similar > 0 ? similar_.vectors(features) : graph_->encode(features);
+  }
+
+  // Rows of `vectors` of items that nobody took, where similar items tell them.
+  void place_untaken(const JoinedFeatures::Rows& all, const std::vector<std::int64_t>& counts, Tensor& vectors) const {
+    const auto rows = rows_where([&](std::size_t i) { return counts[i] == 0 && all.present[i] != 0; }, counts.size());
+    if (options_.similar == 0 || rows.empty()) return;
+    const Tensor placed = similar_.vectors(gather_rows(all.x, rows));
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      vectors.row_range(rows[i], rows[i] + 1)
+          .copy_from(placed.row_range(static_cast<std::int64_t>(i), static_cast<std::int64_t>(i) + 1));
+  }
+
+  // The catalogue's own.
+  void place_untaken(const JoinedFeatures::Rows& all, const std::vector<std::int64_t>& counts) {
+    if (options_.similar == 0) return;
+    const auto taken = rows_where([&](std::size_t i) { return counts[i] > 0 && all.present[i] != 0; }, counts.size());
+    check(!taken.empty(), "graph_rq_vae: similar = ", options_.similar,
+          " places new items among those with features and training interactions, and there are none; set similar = 0");
+    similar_.fit(gather_rows(all.x, taken), gather_rows(items_, taken));
+    place_untaken(all, counts, items_);
+  }
+
+  template <class Condition>
+  static std::vector<std::int32_t> rows_where(Condition&& condition, std::size_t count) {
     std::vector<std::int32_t> rows;
-    for (std::size_t i = 0; i < known_.size(); ++i)
-      if (known_[i] != 0) rows.push_back(static_cast<std::int32_t>(i));
+    for (std::size_t i = 0; i < count; ++i)
+      if (condition(i)) rows.push_back(static_cast<std::int32_t>(i));
     return rows;
+  }
+
+  std::vector<std::int32_t> known_rows() const {
+    return rows_where([&](std::size_t i) { return known_[i] != 0; }, known_.size());
   }
 
   Batches batches(const Dataset& data, std::uint64_t seed) const {
@@ -301,6 +339,7 @@ class GraphRqVae final : public Tokenizer {
   GraphRqVaeOptions options_;
   JoinedFeatures features_{"graph_rq_vae"};
   FeatureTransform vectors_;
+  SimilarItems similar_;
   std::unique_ptr<GraphNetwork> graph_;
   std::unique_ptr<QuantizedAutoencoder> network_;
   std::vector<std::uint8_t> known_;  // (I) has features or interactions

@@ -18,6 +18,7 @@ struct GraphRqVaeOptions : RqOptions {
   double whiten = 0.0, content = 0.0;
   int fused_width = 128, hidden_width = 128, vector_width = 64;
   double hidden_dropout = 0.5, output_dropout = 0.2;
+  int similar = 0;
   int graph_epochs = 60, graph_batch = 600, negatives = 5, joint_epochs = 0;
   std::string network = "sage";
   int graph_layers = 3;
@@ -58,6 +59,10 @@ struct GraphRqVaeOptions : RqOptions {
     v("vectors", vectors, "what is done to item vectors before they are quantised",
       {"none", "center", "standardize", "l2", "pca"});
     v("whiten", whiten, "vectors = pca: 0 keeps distances, 1 makes every direction count the same", 0.0, 1.0);
+    v("similar", similar,
+      "the vector of an item that nobody took is the mean of those of so many taken items, the most like it by "
+      "features; 0: what the network makes of its features",
+      0, 1000);
     v("content", content,
       "the items' own features stand beside their vectors when they are quantised, times this; 0: vectors alone", 0.0,
       1000.0);

@@ -183,6 +183,40 @@ TEST(GraphRqVae, NewItemsOfTheLightNetworkToo) {
   EXPECT_EQ(other->encode(data.features), tokenizer->encode(data.features));
 }
 
+// Of an item that nobody took, similar items tell more than the network: features know i % 2 alone, but a new item that
+// looks like one item of a group gets that item's codes.
+TEST(GraphRqVae, ItemsThatNobodyTookStandAmongSimilarOnes) {
+  Dataset data = world();
+  for (std::int64_t d = 0; d < 6; ++d)  // item 40, which nobody took, looks like item 22, but is larger
+    data.features["text"].values.data<float>()[6 * 40 + d] =
+        3.0f * data.features["text"].values.data<float>()[6 * 22 + d];
+  FitContext context;
+  const std::string light = kLight + "free_items = false\n", options = light + "similar = 1";
+  const auto tokenizer = make(options);
+  tokenizer->fit(data, context);
+  const ItemTokens tokens = tokenizer->tokens(data);
+  const auto row = [&](const Tensor& x, std::int64_t i) {
+    return std::vector<float>(x.data<float>() + i * x.columns(), x.data<float>() + (i + 1) * x.columns());
+  };
+  EXPECT_EQ(row(tokens.item_vectors, 40), row(tokens.item_vectors, 22));
+  EXPECT_EQ(tokens.codes[2 * 40], tokens.codes[2 * 22]);
+  EXPECT_EQ(tokens.codes[2 * 41], -1);
+  const auto plain = make(light);
+  plain->fit(data, context);
+  EXPECT_EQ(row(plain->tokens(data).item_vectors, 22), row(tokens.item_vectors, 22));  // taken items do not move
+  EXPECT_NE(row(plain->tokens(data).item_vectors, 40), row(tokens.item_vectors, 40));
+
+  MemoryState state;
+  tokenizer->visit(state);
+  state.load(true);
+  const auto other = make(options);
+  other->visit(state);
+  // Every item given as a new one finds itself, item 7 has no features to be found by.
+  const auto again = other->encode(data.features);
+  for (std::size_t i = 0; i < 41; ++i) EXPECT_EQ(again[2 * i], i == 7 ? -1 : tokens.codes[2 * i]) << i;
+  EXPECT_EQ(other->encode_taken(data.features, users_of_items(data)), tokens.codes);
+}
+
 TEST(GraphRqVae, UsersWithoutTrainingItemsHaveTheMeanVector) {
   Dataset data = world();
   data.user_ids.push_back("nobody");
