@@ -45,7 +45,7 @@ CodeTable::CodeTable(const Catalog& catalog, int width, const GenerativeOptions&
                  [static_cast<std::size_t>(node - first_node_[static_cast<std::size_t>(l) + 1])] = token(item, l);
     }
   }
-  count_taught(counts);
+  if (options.legal) count_taught(counts);
   // Made when the tables begin, not when they are loaded.
   const auto first = [&](Tensor FirstVectors::*part, int depth) {
     if (options.init == "normal") return normal(options.deviation);
@@ -84,6 +84,11 @@ void CodeTable::count_taught(std::span<const std::int64_t> counts) {
       taught[static_cast<std::size_t>(node(item, depth))] = 1;
   taught_before_.assign(1, 0);
   for (const std::uint8_t one : taught) taught_before_.push_back(taught_before_.back() + one);
+  for (std::size_t depth = 0; depth + 1 < first_node_.size(); ++depth) {
+    taught_rows_.emplace_back();
+    for (std::int32_t node = first_node_[depth]; node < first_node_[depth + 1]; ++node)
+      if (this->taught(node)) taught_rows_.back().push_back(node - first_node_[depth]);
+  }
 }
 
 std::vector<std::int32_t> CodeTable::nodes_of_items(int depth) const {
@@ -194,20 +199,17 @@ Tensor CodeTable::node_vectors(int depth) {
 }
 
 Tensor CodeTable::taught_vectors(int depth) {
-  const std::int32_t begin = first_node_[static_cast<std::size_t>(depth)],
-                     end = first_node_[static_cast<std::size_t>(depth) + 1];
   const Tensor all = node_vectors(depth);
-  if (taught_at(depth) == end - begin) return all;
-  std::vector<std::int32_t> rows;
-  for (std::int32_t node = begin; node < end; ++node)
-    if (taught(node)) rows.push_back(node - begin);
-  return gather_rows(all, rows);
+  const auto& rows = taught_rows_[static_cast<std::size_t>(depth)];
+  return static_cast<std::int64_t>(rows.size()) == all.rows() ? all : gather_rows(all, rows);
 }
 
 Tensor CodeTable::loss(int level, const Tensor& query, std::span<const std::int32_t> items) {
   // With every code a child of the root, the first level's legal codes are all codes.
-  const bool all_legal = level == 0 && !output_nodes_.contains(1) && taught_at(1) == classes_[0];
-  if (options_.legal && !all_legal) return legal_loss(level, query, items);
+  const auto all_legal = [&] {
+    return level == 0 && !output_nodes_.contains(1) && static_cast<int>(taught_rows_[1].size()) == classes_[0];
+  };
+  if (options_.legal && !all_legal()) return legal_loss(level, query, items);
   std::vector<std::int32_t> targets(items.size());
   for (std::size_t i = 0; i < items.size(); ++i) targets[i] = token(items[i], level) - first(level);
   return linear_cross_entropy(queries(query), output_rows(level), output_bias(level), targets,

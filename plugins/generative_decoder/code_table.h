@@ -40,7 +40,7 @@ class LevelScores {
 // put them. Scores are over all items.
 class CodeTable final : public Module, public ItemVectorSource {
  public:
-  // counts: (I) training interactions of each item.
+  // counts: (I) training interactions of each item; read where legal.
   CodeTable(const Catalog& catalog, int width, const GenerativeOptions& options, std::span<const std::int64_t> counts);
   ~CodeTable() override;
 
@@ -80,9 +80,6 @@ class CodeTable final : public Module, public ItemVectorSource {
     return taught_before_[static_cast<std::size_t>(node)] -
            taught_before_[static_cast<std::size_t>(first_node_[static_cast<std::size_t>(depth)])];
   }
-  std::int32_t taught_at(int depth) const {
-    return taught_number(first_node_[static_cast<std::size_t>(depth) + 1], depth);
-  }
   Tensor taught_vectors(int depth);  // of node_vectors() the rows that are taught
   Tensor legal_loss(int level, const Tensor& query, std::span<const std::int32_t> items);
   int first(int level) const { return shared_ ? 0 : offset_[static_cast<std::size_t>(level)]; }
@@ -99,13 +96,14 @@ class CodeTable final : public Module, public ItemVectorSource {
   int width_;
   GenerativeOptions options_;
   bool shared_;
-  std::vector<int> classes_, offset_{0};               // (L), (L + 1)
-  std::vector<std::int32_t> tokens_;                   // (I, L) classes in the whole table
-  std::vector<std::int32_t> nodes_;                    // (I, L + 1) the prefixes of each item, by length
-  std::vector<std::int32_t> first_node_;               // (L + 2) first node of each depth, and the end
-  std::vector<std::int32_t> taught_before_;            // (nodes + 1) of the nodes before each, those that are taught
-  std::vector<std::vector<std::int32_t>> node_class_;  // by depth: the class of each node's newest code
-  std::unique_ptr<Embedding> read_, write_;            // write_ is null where tied
+  std::vector<int> classes_, offset_{0};                // (L), (L + 1)
+  std::vector<std::int32_t> tokens_;                    // (I, L) classes in the whole table
+  std::vector<std::int32_t> nodes_;                     // (I, L + 1) the prefixes of each item, by length
+  std::vector<std::int32_t> first_node_;                // (L + 2) first node of each depth, and the end
+  std::vector<std::int32_t> taught_before_;             // (nodes + 1) of the nodes before each, those that are taught
+  std::vector<std::vector<std::int32_t>> taught_rows_;  // by depth: numbers at their depth of those that are taught
+  std::vector<std::vector<std::int32_t>> node_class_;   // by depth: the class of each node's newest code
+  std::unique_ptr<Embedding> read_, write_;             // write_ is null where tied
   std::map<int, std::unique_ptr<Embedding>> input_nodes_, output_nodes_;  // by depth
   Parameter* bias_ = nullptr;
   Parameter* start_ = nullptr;

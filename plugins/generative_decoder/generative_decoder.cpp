@@ -127,7 +127,8 @@ void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& mode
                               vectors ? str("vectors of width ", vectors.columns()) : std::string("none"),
                               "; take init = \"normal\", or graph_rq_vae with vector_width = ", model.width));
   catalog_ = &context.catalog;
-  table_ = std::make_unique<CodeTable>(context.catalog, model.width, options_, train_counts(context.data));
+  table_ = std::make_unique<CodeTable>(context.catalog, model.width, options_,
+                                       options_.legal ? train_counts(context.data) : std::vector<std::int64_t>());
   add_module("table", *table_);
   trie_ = std::make_unique<CountedTrie>(context.catalog.trie(), context.catalog.items());
   form_ = options_.form == "light"      ? make_light(*table_, options_, model)

@@ -41,11 +41,11 @@ class GraphRqVae final : public Tokenizer {
     const auto counts = train_counts(data);
     for (std::size_t i = 0; i < known_.size(); ++i) known_[i] = known_[i] != 0 || counts[i] > 0;
     train_graph(data, context);
-    place_untaken(all, counts);
+    fit_similar(all, counts);
     if (!options_.random_codes) train_codes(all.x, context);
     if (options_.joint_epochs > 0) {
       train_both(data, all.x, context);
-      place_untaken(all, counts);
+      fit_similar(all, counts);
     }
     keep_vectors(counts_of_users(data));
     codes_ = codes_of(items_, all.x);
@@ -178,8 +178,8 @@ class GraphRqVae final : public Tokenizer {
           .copy_from(placed.row_range(static_cast<std::int64_t>(i), static_cast<std::int64_t>(i) + 1));
   }
 
-  // The catalogue's own.
-  void place_untaken(const JoinedFeatures::Rows& all, const std::vector<std::int64_t>& counts) {
+  // After the graph has learnt: the taken items are what others are placed among, the catalogue's untaken ones first.
+  void fit_similar(const JoinedFeatures::Rows& all, const std::vector<std::int64_t>& counts) {
     if (options_.similar == 0) return;
     const auto taken = rows_where([&](std::size_t i) { return counts[i] > 0 && all.present[i] != 0; }, counts.size());
     check(!taken.empty(), "graph_rq_vae: similar = ", options_.similar,
