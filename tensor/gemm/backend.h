@@ -13,6 +13,10 @@ void eigen_gemm(const GemmShape& shape, double alpha, const double* a, std::int6
                 std::int64_t ldb, double beta, double* c, std::int64_t ldc);
 void onednn_gemm(const GemmShape& shape, float alpha, const float* a, std::int64_t lda, const float* b,
                  std::int64_t ldb, float beta, float* c, std::int64_t ldc);
+void amx_gemm(const GemmShape& shape, float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
+              float beta, float* c, std::int64_t ldc);
+// Products with fewer rows, columns or a shorter sum leave tiles half empty.
+constexpr std::int64_t kAmxRows = 48, kAmxColumns = 48, kAmxDepth = 32;
 
 // For gemm() and its tests: how a product is cut, by its shape alone: tiles of C, and, where C is small and k long,
 // parts of k.

@@ -42,8 +42,7 @@ const bool registered = [] {
         const std::string name = std::string("gemm/") + each.name + "/" + backend + "/threads:" + std::to_string(n);
         benchmark::RegisterBenchmark(name.c_str(), rate<float>, each.shape, backend, n)->UseRealTime();
       };
-      add("eigen");
-      if (has_onednn()) add("onednn");
+      for (const std::string& backend : gemm_backends()) add(backend);
     }
   return true;
 }();

@@ -10,7 +10,9 @@ namespace tessera {
 namespace {
 
 std::atomic<GemmBackend>& chosen() {
-  static std::atomic<GemmBackend> backend{has_onednn() ? GemmBackend::onednn : GemmBackend::eigen};
+  static std::atomic<GemmBackend> backend{has_amx()      ? GemmBackend::amx
+                                          : has_onednn() ? GemmBackend::onednn
+                                                         : GemmBackend::eigen};
   return backend;
 }
 
@@ -40,7 +42,8 @@ void measure(double& eigen, double& onednn) {
   }
 }
 
-GemmBackend faster() {
+GemmBackend fastest() {
+  if (has_amx()) return GemmBackend::amx;  // ahead by far, and a measurement might be disturbed
   if (!has_onednn()) return GemmBackend::eigen;
   double eigen = 0.0, onednn = 0.0;
   measure(eigen, onednn);
@@ -51,19 +54,40 @@ GemmBackend faster() {
 
 void set_gemm_backend(const std::string& name) {
   if (name == "auto") {
-    chosen() = faster();
+    chosen() = fastest();
   } else if (name == "eigen") {
     chosen() = GemmBackend::eigen;
   } else if (name == "onednn") {
     check(has_onednn(),
-          "run.gemm: \"onednn\", but this build has no oneDNN; install it and build again, or use \"eigen\"");
+          "run.gemm: \"onednn\", but this build has no oneDNN; install it and build again, or use \"auto\"");
     chosen() = GemmBackend::onednn;
+  } else if (name == "amx") {
+    check(has_amx(), "run.gemm: \"amx\", but this processor has no matrix tiles (AMX); use \"auto\"");
+    chosen() = GemmBackend::amx;
   } else {
-    throw Error(str("run.gemm: \"", name, "\", expected \"auto\", \"eigen\" or \"onednn\""));
+    throw Error(str("run.gemm: \"", name, "\", expected \"auto\", \"eigen\", \"onednn\" or \"amx\""));
   }
 }
 
 GemmBackend gemm_backend() { return chosen(); }
-const char* gemm_backend_name() { return gemm_backend() == GemmBackend::eigen ? "eigen" : "onednn"; }
+
+const char* gemm_backend_name() {
+  switch (gemm_backend()) {
+    case GemmBackend::eigen: return "eigen";
+    case GemmBackend::onednn: return "onednn";
+    case GemmBackend::amx: return "amx";
+  }
+  return "";
+}
+
+const std::vector<std::string>& gemm_backends() {
+  static const std::vector<std::string> there = [] {
+    std::vector<std::string> names{"eigen"};
+    if (has_onednn()) names.push_back("onednn");
+    if (has_amx()) names.push_back("amx");
+    return names;
+  }();
+  return there;
+}
 
 }  // namespace tessera

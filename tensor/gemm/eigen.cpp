@@ -1,7 +1,8 @@
 // The caller cuts the work; Eigen's own threading would change its blocking with the number of threads.
 #define EIGEN_DONT_PARALLELIZE
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // of the compiler's own AVX-512 header
+#pragma GCC diagnostic ignored "-Wuninitialized"  // of the compiler's own AVX-512 header
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
 #include <Eigen/Core>
 

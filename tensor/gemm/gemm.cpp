@@ -28,6 +28,10 @@ void scale(std::int64_t m, std::int64_t n, T beta, T* c, std::int64_t ldc) {
     for (std::int64_t j = 0; j < n; ++j) c[i * ldc + j] = beta == T(0) ? T(0) : beta * c[i * ldc + j];
 }
 
+bool fills_tiles(const GemmShape& s) {
+  return s.m >= detail::kAmxRows && s.n >= detail::kAmxColumns && s.k >= detail::kAmxDepth;
+}
+
 template <class T>
 void tile_product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda, const T* b, std::int64_t ldb, T beta,
                   T* c, std::int64_t ldc) {
@@ -38,10 +42,11 @@ void tile_product(const GemmShape& shape, T alpha, const T* a, std::int64_t lda,
   }
   operations.fetch_add(static_cast<std::uint64_t>(2 * shape.m * shape.n * shape.k), std::memory_order_relaxed);
   if constexpr (std::is_same_v<T, float>) {
-    if (gemm_backend() == GemmBackend::onednn) {
-      detail::onednn_gemm(shape, alpha, a, lda, b, ldb, beta, c, ldc);
-      return;
-    }
+    const GemmBackend backend = gemm_backend();
+    if (backend == GemmBackend::amx && fills_tiles(shape))
+      return detail::amx_gemm(shape, alpha, a, lda, b, ldb, beta, c, ldc);
+    if (backend == GemmBackend::onednn || (backend == GemmBackend::amx && has_onednn()))
+      return detail::onednn_gemm(shape, alpha, a, lda, b, ldb, beta, c, ldc);
   }
   detail::eigen_gemm(shape, alpha, a, lda, b, ldb, beta, c, ldc);
 }

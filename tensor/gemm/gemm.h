@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tensor/core/export.h"
 
@@ -26,13 +27,16 @@ TESSERA_API void gemm_tile(const GemmShape& shape, float alpha, const float* a, 
 TESSERA_API void gemm_tile(const GemmShape& shape, double alpha, const double* a, std::int64_t lda, const double* b,
                            std::int64_t ldb, double beta, double* c, std::int64_t ldc);
 
-// run.gemm = "auto" | "eigen" | "onednn". auto measures both for a few milliseconds at layer shapes and keeps the
-// faster one, oneDNN where they are alike; the choice goes into the manifest, and a resumed run takes it from there.
-enum class GemmBackend { eigen, onednn };
+// run.gemm = "auto" | "eigen" | "onednn" | "amx". auto takes amx where the processor has it; else it measures the other
+// two for a few milliseconds at layer shapes and keeps the faster one, oneDNN where they are alike. The choice goes
+// into the manifest, and a resumed run takes it from there. amx leaves f64 and small products to the others.
+enum class GemmBackend { eigen, onednn, amx };
 TESSERA_API void set_gemm_backend(const std::string& name);  // throws Error for an unknown or an absent backend
 TESSERA_API GemmBackend gemm_backend();
-TESSERA_API const char* gemm_backend_name();  // "eigen" or "onednn"
+TESSERA_API const char* gemm_backend_name();  // "eigen", "onednn" or "amx"
 TESSERA_API bool has_onednn();
+TESSERA_API bool has_amx();  // the processor multiplies tiles of bf16, and the system lets us use them
+TESSERA_API const std::vector<std::string>& gemm_backends();  // what this build has on this machine
 
 // Floating-point operations (2 m n k) of all products of this process so far.
 TESSERA_API std::uint64_t gemm_operations();

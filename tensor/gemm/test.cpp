@@ -67,9 +67,11 @@ struct Case {
   std::vector<T> a, b, c;
 };
 
-const std::vector<GemmShape> kShapes = {
-    {false, false, 1, 1, 1},      {false, false, 3, 5, 7},    {false, false, 300, 70, 65}, {false, false, 17, 600, 130},
-    {false, false, 13, 11, 2500}, {false, false, 1, 129, 64}, {false, false, 129, 1, 64}};
+const std::vector<GemmShape> kShapes = {{false, false, 1, 1, 1},      {false, false, 3, 5, 7},
+                                        {false, false, 300, 70, 65},  {false, false, 17, 600, 130},
+                                        {false, false, 13, 11, 2500}, {false, false, 1, 129, 64},
+                                        {false, false, 129, 1, 64},   {false, false, 64, 96, 128},
+                                        {false, false, 48, 49, 33},   {false, false, 66, 83, 1100}};
 
 std::vector<GemmShape> transposed(GemmShape s) {
   std::vector<GemmShape> out;
@@ -78,20 +80,19 @@ std::vector<GemmShape> transposed(GemmShape s) {
   return out;
 }
 
-std::vector<std::string> backends() {
-  return has_onednn() ? std::vector<std::string>{"eigen", "onednn"} : std::vector<std::string>{"eigen"};
-}
-
 class Gemm : public testing::Test {
  protected:
   ~Gemm() override {
     set_threads(2);
-    set_gemm_backend(has_onednn() ? "onednn" : "eigen");
+    set_gemm_backend(kept_);
   }
+
+ private:
+  const std::string kept_ = gemm_backend_name();
 };
 
 TEST_F(Gemm, EqualsThePlainSum) {
-  for (const std::string& backend : backends()) {
+  for (const std::string& backend : gemm_backends()) {
     set_gemm_backend(backend);
     for (const GemmShape& base : kShapes)
       for (const GemmShape& s : transposed(base)) {
@@ -105,7 +106,7 @@ TEST_F(Gemm, EqualsThePlainSum) {
 }
 
 TEST_F(Gemm, BetaZeroNeverReadsC) {
-  for (const std::string& backend : backends()) {
+  for (const std::string& backend : gemm_backends()) {
     set_gemm_backend(backend);
     for (const std::int64_t k : {0, 8, 4000}) {
       const std::vector<float> a(static_cast<std::size_t>(40 * k), 1.0f), b(static_cast<std::size_t>(30 * k), 1.0f);
@@ -117,7 +118,7 @@ TEST_F(Gemm, BetaZeroNeverReadsC) {
 }
 
 TEST_F(Gemm, SameBitsForAnyNumberOfThreads) {
-  for (const std::string& backend : backends()) {
+  for (const std::string& backend : gemm_backends()) {
     set_gemm_backend(backend);
     for (const GemmShape s : {GemmShape{false, false, 1000, 96, 64}, GemmShape{false, true, 100, 1030, 64},
                               GemmShape{true, false, 64, 64, 20000}, GemmShape{true, false, 128, 512, 5000}}) {
@@ -147,9 +148,27 @@ TEST_F(Gemm, PlanGivesWorkToThreads) {
 
 TEST_F(Gemm, AutoChoosesWhatIsThere) {
   set_gemm_backend("auto");
-  EXPECT_TRUE(gemm_backend() == GemmBackend::eigen || has_onednn());
+  EXPECT_EQ(gemm_backend() == GemmBackend::amx, has_amx());
+  EXPECT_TRUE(gemm_backend() != GemmBackend::onednn || has_onednn());
   set_gemm_backend("eigen");
   EXPECT_STREQ(gemm_backend_name(), "eigen");
+}
+
+// Numbers cut into three parts for the tiles lose nothing that a product in f32 keeps.
+TEST_F(Gemm, TilesAreAsExactAsAnyOther) {
+  if (!has_amx()) GTEST_SKIP() << "this processor has no matrix tiles";
+  for (const float size : {1e-15f, 1.0f, 1e15f}) {
+    Case<float> one({false, false, 64, 64, 1000}, 0);
+    for (float& x : one.a) x *= size;
+    set_gemm_backend("eigen");
+    const double by_eigen = one.worst(1.0f, 0.0f);
+    set_gemm_backend("amx");
+    EXPECT_LT(one.worst(1.0f, 0.0f), 1.5 * by_eigen) << size;
+  }
+  Case<float> integers({true, true, 50, 70, 200}, 0);
+  for (float& x : integers.a) x = std::round(100.0f * x);
+  for (float& x : integers.b) x = std::round(10.0f * x);
+  EXPECT_EQ(integers.worst(1.0f, 0.0f), 0.0);
 }
 
 TEST_F(Gemm, RefusesUnknownBackend) {
@@ -157,7 +176,7 @@ TEST_F(Gemm, RefusesUnknownBackend) {
     set_gemm_backend("mkl");
     FAIL();
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(), "run.gemm: \"mkl\", expected \"auto\", \"eigen\" or \"onednn\"");
+    EXPECT_STREQ(error.what(), "run.gemm: \"mkl\", expected \"auto\", \"eigen\", \"onednn\" or \"amx\"");
   }
 }
 

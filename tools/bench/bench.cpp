@@ -146,8 +146,7 @@ double least(const std::vector<double>& seconds) { return *std::min_element(seco
 double best_gemm_rate(const std::vector<Product>& products, std::int64_t repeat) {
   const std::string kept = gemm_backend_name();
   double best = 0.0;
-  for (const char* backend : {"eigen", "onednn"}) {
-    if (backend == std::string("onednn") && !has_onednn()) continue;
+  for (const std::string& backend : gemm_backends()) {
     set_gemm_backend(backend);
     for (const Product& p : products) {
       const Tensor a = Tensor::full({p.m, p.k}, 0.5), b = Tensor::full({p.k, p.n}, 0.25), c({p.m, p.n});

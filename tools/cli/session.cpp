@@ -1,5 +1,6 @@
 #include "tools/cli/session.h"
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <iostream>
@@ -80,7 +81,12 @@ std::unique_ptr<Pipeline> Session::open(const Config& config) {
 std::unique_ptr<Pipeline> Session::open_run(const std::string& folder, const std::vector<std::string>& settings,
                                             bool skip_bad) {
   const Manifest manifest = read_manifest(folder);
-  std::vector<std::string> all{"run.gemm=\"" + manifest.gemm + "\""};
+  const auto& there = gemm_backends();
+  const bool here = std::find(there.begin(), there.end(), manifest.gemm) != there.end();
+  if (!here)
+    say(str(folder, ": trained with gemm ", manifest.gemm,
+            ", which this machine or build does not have; the last digits of scores may differ"));
+  std::vector<std::string> all{"run.gemm=\"" + (here ? manifest.gemm : "auto") + "\""};
   all.insert(all.end(), settings.begin(), settings.end());
   auto pipeline = open(Config::parse(folder + "/manifest.toml (config)", manifest.config, all));
   auto ctx = context(static_cast<std::uint64_t>(pipeline->run.seed));
