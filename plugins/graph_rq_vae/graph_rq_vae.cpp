@@ -4,7 +4,9 @@
 #include <numeric>
 
 #include "framework/data/batches.h"
+#include "framework/nn/contrastive.h"
 #include "framework/nn/hashed_codes.h"
+#include "framework/nn/interaction_graph.h"
 #include "framework/nn/joined_features.h"
 #include "framework/plugin/plugin.h"
 #include "framework/roles/tokenizer.h"
@@ -19,6 +21,7 @@
 #include "tensor/ops/embedding/embedding.h"
 #include "tensor/ops/join/join.h"
 #include "tensor/ops/losses/losses.h"
+#include "tensor/ops/norm/norm.h"
 #include "tensor/ops/reduce/reduce.h"
 
 // MMGRec's tokenizer (README.md): items get vectors from who took them and from what they are, by a graph network; the
@@ -206,12 +209,27 @@ class GraphRqVae final : public Tokenizer {
     batch.batch_size = options_.graph_batch;
     batch.subsequences = batch.empty_histories = true;
     batch.with_histories = false;
-    batch.negatives = options_.negatives;
+    batch.negatives = by_softmax() ? 0 : options_.negatives;
     return Batches(data, batch, seed);
   }
 
-  // BPR over a batch's positives and negatives (MMGRec 1.3).
+  bool by_softmax() const { return options_.graph_loss == "softmax"; }
+
   Tensor ranking_loss(const TrainBatch& batch) {
+    const Tensor loss = by_softmax() ? softmax_loss(batch) : bpr_loss(batch);
+    const Tensor penalty = graph_->penalty(static_cast<std::int64_t>(batch.target.size()));
+    return penalty ? add(loss, penalty) : loss;
+  }
+
+  // Each interaction's item against all that the batch's interactions are about, once each.
+  Tensor softmax_loss(const TrainBatch& batch) {
+    const Distinct item = distinct(batch.target, known_.size());
+    const auto [users, items] = graph_->vectors_of(batch.histories.user, item.rows);
+    return info_nce_one_way(l2_normalize(users), l2_normalize(items), options_.graph_temperature, item.place);
+  }
+
+  // BPR over a batch's positives and negatives (MMGRec 1.3).
+  Tensor bpr_loss(const TrainBatch& batch) {
     std::vector<std::int32_t> items(batch.target), repeat;
     items.insert(items.end(), batch.negative.begin(), batch.negative.end());
     const auto [users, vectors] = graph_->vectors_of(batch.histories.user, items);
@@ -220,9 +238,7 @@ class GraphRqVae final : public Tokenizer {
       repeat.insert(repeat.end(), static_cast<std::size_t>(options_.negatives), b);
     const Tensor positive = row_dot(users, slice_rows(vectors, 0, rows));
     const Tensor against = row_dot(gather_rows(users, repeat), slice_rows(vectors, rows, vectors.rows()));
-    const Tensor loss = bpr(gather_rows(positive.reshape({rows, 1}), repeat).reshape({against.numel()}), against);
-    const Tensor penalty = graph_->penalty(rows);
-    return penalty ? add(loss, penalty) : loss;
+    return bpr(gather_rows(positive.reshape({rows, 1}), repeat).reshape({against.numel()}), against);
   }
 
   // Epochs of steps over the graph; loss(batch) is recorded, after(step) follows the update.
@@ -357,6 +373,13 @@ std::unique_ptr<Tokenizer> make(const GraphRqVaeOptions& options, const Section&
       if (options.network != network && section.has(key))
         section.fail(key, str("only used with network = '", network, "'"));
   };
+  const auto only_loss = [&](const char* loss, std::initializer_list<const char*> keys) {
+    for (const char* key : keys)
+      if (options.graph_loss != loss && section.has(key))
+        section.fail(key, str("only used with graph_loss = '", loss, "'"));
+  };
+  only_loss("bpr", {"negatives", "fixed_negatives"});
+  only_loss("softmax", {"graph_temperature"});
   only("light", {"graph_layers", "free_items", "deviation", "graph_l2"});
   only("sage", {"fused_width", "hidden_width", "hidden_dropout", "output_dropout"});
   if (options.balance != 0.0 && options.balance < 1.0)

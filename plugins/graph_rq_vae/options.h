@@ -20,7 +20,8 @@ struct GraphRqVaeOptions : RqOptions {
   double hidden_dropout = 0.5, output_dropout = 0.2;
   int similar = 0;
   int graph_epochs = 60, graph_batch = 600, negatives = 5, joint_epochs = 0;
-  std::string network = "sage";
+  std::string network = "sage", graph_loss = "bpr";
+  double graph_temperature = 0.1;
   int graph_layers = 3;
   double deviation = 0.1, graph_l2 = 1e-3;
   bool free_items = true, fixed_negatives = false, content_only = false, random_codes = false;
@@ -50,7 +51,11 @@ struct GraphRqVaeOptions : RqOptions {
     v("output_dropout", output_dropout, "drop probability after the second", 0.0, 0.95);
     v("graph_epochs", graph_epochs, "passes over the training interactions (BPR)", 1, 1000000);
     v("graph_batch", graph_batch, "interactions a step", 1, 1000000);
-    v("negatives", negatives, "items that the user does not have, against each interaction", 1, 1000);
+    v("graph_loss", graph_loss,
+      "bpr: against drawn items, by inner products; softmax: against all items of the batch's interactions, by cosines",
+      {"bpr", "softmax"});
+    v("graph_temperature", graph_temperature, "softmax: cosines are divided by it", 1e-3, 10.0);
+    v("negatives", negatives, "items that the user does not have, against each interaction (bpr)", 1, 1000);
     v("fixed_negatives", fixed_negatives, "drawn once, as in the published program, instead of anew each epoch");
     v("graph_learning_rate", graph_learning_rate, "AdamW's learning rate of the graph network", 1e-9, 10.0);
     v("graph_weight_decay", graph_weight_decay, "AdamW's decoupled decay of its weights", 0.0, 10.0);

@@ -16,9 +16,10 @@ namespace {
 const std::string kPlugins = TESSERA_BINARY_DIR "/lib/tessera/plugins";
 const std::string kCommon =
     "plugin = 'graph_rq_vae'\nlevels = 2\ncodes = 8\nvector_width = 8\n"
-    "graph_epochs = 15\ngraph_batch = 64\nnegatives = 2\nkmeans_iterations = 20\ngraph_learning_rate = 0.01\n";
-const std::string kSmall = kCommon + "fused_width = 16\nhidden_width = 16\n";
-const std::string kLight = kCommon + "network = 'light'\ngraph_layers = 2\nnormalize = 'l2'\n";
+    "graph_epochs = 15\ngraph_batch = 64\nkmeans_iterations = 20\ngraph_learning_rate = 0.01\n";
+const std::string kSmall = kCommon + "fused_width = 16\nhidden_width = 16\nnegatives = 2\n";
+const std::string kLayers = kCommon + "network = 'light'\ngraph_layers = 2\nnormalize = 'l2'\n";
+const std::string kLight = kLayers + "negatives = 2\n", kSoftmax = kLayers + "graph_loss = 'softmax'\n";
 
 std::shared_ptr<Tokenizer> make(const std::string& options) { return make_component<Tokenizer>(kPlugins, options); }
 
@@ -81,6 +82,8 @@ TEST(GraphRqVae, CodesFollowBehaviourThatFeaturesDoNotShow) {
   EXPECT_GT(purity(codes_of(kSmall, data)), 0.9);
   EXPECT_GT(purity(codes_of(kSmall + "joint_epochs = 3", data)), 0.7);
   EXPECT_GT(purity(codes_of(kLight, data)), 0.9);
+  EXPECT_GT(purity(codes_of(kSoftmax, data)), 0.9);
+  EXPECT_NE(codes_of(kSoftmax, data), codes_of(kSoftmax + "graph_temperature = 2.0\n", data));
 }
 
 TEST(GraphRqVae, ItemsAreKnownByUsersOrByFeatures) {
@@ -269,6 +272,10 @@ TEST(GraphRqVae, OptionsOfTheOtherNetworkAreRefused) {
             std::string::npos);
   EXPECT_NE(message([&] { make(kLight + "hidden_width = 16"); }).find("only used with network = 'sage'"),
             std::string::npos);
+  EXPECT_NE(message([&] { make(kSoftmax + "negatives = 2"); }).find("only used with graph_loss = 'bpr'"),
+            std::string::npos);
+  EXPECT_NE(message([&] { make(kLight + "graph_temperature = 0.2"); }).find("only used with graph_loss = 'softmax'"),
+            std::string::npos);
 }
 
 TEST(GraphRqVae, CodesOfContentAloneLeaveTheVectors) {
@@ -309,9 +316,10 @@ TEST(GraphRqVae, SameCodesForAnyNumberOfThreadsAndOtherOnesForAnotherSeed) {
   }
   set_threads(1);
   EXPECT_NE(codes_of(kSmall + "joint_epochs = 1", data, 2), one);
-  const auto light = codes_of(kLight, data);
+  const auto light = codes_of(kLight, data), softmax = codes_of(kSoftmax, data);
   set_threads(3);
   EXPECT_EQ(codes_of(kLight, data), light);
+  EXPECT_EQ(codes_of(kSoftmax, data), softmax);
   set_threads(1);
 }
 
