@@ -20,7 +20,8 @@ struct RunOptions {
     v("device", device, "where tensors live", {"cpu"});
     v("threads", threads, "threads; 0: one a core. The results are the same bits for any number", 0, 1024);
     v("seed", seed, "seed of everything random", 0, 9223372036854775807);
-    v("gemm", gemm, "what multiplies matrices (the manifest says); auto: amx where there is one, else the faster library",
+    v("gemm", gemm,
+      "what multiplies matrices (the manifest says); auto: amx where there is one, else the faster library",
       {"auto", "eigen", "onednn", "amx"});
     v("out", out, "run directory; --out comes first");
   }
