@@ -365,33 +365,7 @@ class GraphRqVae final : public Tokenizer {
 };
 
 std::unique_ptr<Tokenizer> make(const GraphRqVaeOptions& options, const Section& section) {
-  if (options.normalize != "pca" && section.has("components"))
-    section.fail("components", "only used with normalize = 'pca'");
-  if (options.vectors != "pca" && section.has("whiten")) section.fail("whiten", "only used with vectors = 'pca'");
-  const auto only = [&](const char* network, std::initializer_list<const char*> keys) {
-    for (const char* key : keys)
-      if (options.network != network && section.has(key))
-        section.fail(key, str("only used with network = '", network, "'"));
-  };
-  const auto only_loss = [&](const char* loss, std::initializer_list<const char*> keys) {
-    for (const char* key : keys)
-      if (options.graph_loss != loss && section.has(key))
-        section.fail(key, str("only used with graph_loss = '", loss, "'"));
-  };
-  only_loss("bpr", {"negatives", "fixed_negatives"});
-  only_loss("softmax", {"graph_temperature"});
-  only("light", {"graph_layers", "free_items", "deviation", "graph_l2"});
-  only("sage", {"fused_width", "hidden_width", "hidden_dropout", "output_dropout"});
-  if (options.balance != 0.0 && options.balance < 1.0)
-    section.fail("balance", str("balance is ", options.balance, ", expected 0 or 1 or more"));
-  if (options.random_codes && options.joint_epochs > 0)
-    section.fail("joint_epochs", "has no meaning with random_codes = true: there is no quantiser to learn");
-  if (options.content_only && (options.random_codes || options.joint_epochs > 0 || options.content > 0.0))
-    section.fail("content_only",
-                 "content_only = true quantises features alone; it does not go with random_codes, "
-                 "joint_epochs or content");
-  if (options.random_codes && options.content > 0.0)
-    section.fail("content", "has no meaning with random_codes = true: there is no quantiser to read it");
+  check_options(options, section);
   return std::make_unique<GraphRqVae>(options);
 }
 

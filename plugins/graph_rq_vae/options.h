@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "framework/nn/feature_light_gcn.h"
 #include "framework/nn/graph_sage.h"
 #include "framework/nn/rq_options.h"
+#include "framework/plugin/plugin.h"
 
 namespace tessera {
 
@@ -49,14 +51,14 @@ struct GraphRqVaeOptions : RqOptions {
     v("vector_width", vector_width, "after the second: the width of item and user vectors", 1, 8192);
     v("hidden_dropout", hidden_dropout, "drop probability after the first layer", 0.0, 0.95);
     v("output_dropout", output_dropout, "drop probability after the second", 0.0, 0.95);
-    v("graph_epochs", graph_epochs, "passes over the training interactions (BPR)", 1, 1000000);
+    v("graph_epochs", graph_epochs, "passes over the training interactions", 1, 1000000);
     v("graph_batch", graph_batch, "interactions a step", 1, 1000000);
     v("graph_loss", graph_loss,
       "bpr: against drawn items, by inner products; softmax: against all items of the batch's interactions, by cosines",
       {"bpr", "softmax"});
     v("graph_temperature", graph_temperature, "softmax: cosines are divided by it", 1e-3, 10.0);
     v("negatives", negatives, "items that the user does not have, against each interaction (bpr)", 1, 1000);
-    v("fixed_negatives", fixed_negatives, "drawn once, as in the published program, instead of anew each epoch");
+    v("fixed_negatives", fixed_negatives, "drawn once (bpr), as in the published program, instead of anew each epoch");
     v("graph_learning_rate", graph_learning_rate, "AdamW's learning rate of the graph network", 1e-9, 10.0);
     v("graph_weight_decay", graph_weight_decay, "AdamW's decoupled decay of its weights", 0.0, 10.0);
     v("joint_epochs", joint_epochs,
@@ -78,6 +80,32 @@ struct GraphRqVaeOptions : RqOptions {
     RqOptions::describe(v);
   }
 };
+
+// Fails at the key of an option that has no meaning beside the others.
+inline void check_options(const GraphRqVaeOptions& options, const Section& section) {
+  if (options.normalize != "pca" && section.has("components"))
+    section.fail("components", "only used with normalize = 'pca'");
+  if (options.vectors != "pca" && section.has("whiten")) section.fail("whiten", "only used with vectors = 'pca'");
+  const auto only = [&](const char* option, const std::string& found, const char* wanted,
+                        std::initializer_list<const char*> keys) {
+    for (const char* key : keys)
+      if (found != wanted && section.has(key)) section.fail(key, str("only used with ", option, " = '", wanted, "'"));
+  };
+  only("graph_loss", options.graph_loss, "bpr", {"negatives", "fixed_negatives"});
+  only("graph_loss", options.graph_loss, "softmax", {"graph_temperature"});
+  only("network", options.network, "light", {"graph_layers", "free_items", "deviation", "graph_l2"});
+  only("network", options.network, "sage", {"fused_width", "hidden_width", "hidden_dropout", "output_dropout"});
+  if (options.balance != 0.0 && options.balance < 1.0)
+    section.fail("balance", str("balance is ", options.balance, ", expected 0 or 1 or more"));
+  if (options.random_codes && options.joint_epochs > 0)
+    section.fail("joint_epochs", "has no meaning with random_codes = true: there is no quantiser to learn");
+  if (options.content_only && (options.random_codes || options.joint_epochs > 0 || options.content > 0.0))
+    section.fail("content_only",
+                 "content_only = true quantises features alone; it does not go with random_codes, "
+                 "joint_epochs or content");
+  if (options.random_codes && options.content > 0.0)
+    section.fail("content", "has no meaning with random_codes = true: there is no quantiser to read it");
+}
 
 inline std::unique_ptr<GraphNetwork> make_graph_network(const GraphRqVaeOptions& options, const Dataset& data,
                                                         const Tensor& features) {

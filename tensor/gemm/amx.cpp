@@ -19,7 +19,7 @@
 // Products of f32 on Intel's matrix tiles (AMX), which multiply bf16 and sum in f32. A number of 24 bits is exactly the
 // sum of three bf16: its first 8 bits, the next 8 and the rest. Of the nine products of parts the six largest are
 // taken; the others are below 2^-22 of the whole, about what a rounding in f32 loses. So the result is as exact as a
-// product in f32 (often more: 32 products are added before they meet the sum so far), at several times its rate.
+// product in f32 (often more: 32 products are added before they meet the sum so far). What it gains: README.md, Speed.
 // An infinite factor gives NaN; parts below 1e-38 count as zero.
 namespace tessera {
 

@@ -43,7 +43,8 @@ void measure(double& eigen, double& onednn) {
 }
 
 GemmBackend fastest() {
-  if (has_amx()) return GemmBackend::amx;  // ahead by far, and a measurement might be disturbed
+  if (has_amx())
+    return GemmBackend::amx;  // a measurement beside other work may differ from run to run, and so would bits
   if (!has_onednn()) return GemmBackend::eigen;
   double eigen = 0.0, onednn = 0.0;
   measure(eigen, onednn);
