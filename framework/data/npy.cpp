@@ -7,6 +7,7 @@
 #include <fstream>
 #include <vector>
 
+#include "framework/checkpoint/atomic_file.h"
 #include "framework/data/dataset.h"
 #include "framework/data/text.h"
 
@@ -178,14 +179,13 @@ void write_npy(const std::string& path, const Tensor& values) {
   constexpr std::size_t kAlign = 64, kFixed = 10;
   while ((kFixed + header.size() + 1) % kAlign != 0) header += ' ';
   header += '\n';
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(kMagic, kMagicSize);
-  const char rest[4] = {1, 0, static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
-  file.write(rest, 4);
-  file.write(header.data(), static_cast<std::streamsize>(header.size()));
-  file.write(static_cast<const char*>(host.raw()), static_cast<std::streamsize>(host.bytes()));
-  file.close();
-  check(static_cast<bool>(file), "write_npy: ", path, " could not be written: ", std::strerror(errno));
+  write_atomically(path, [&](std::ostream& out) {
+    const char rest[4] = {1, 0, static_cast<char>(header.size() & 255), static_cast<char>(header.size() >> 8)};
+    out.write(kMagic, kMagicSize);
+    out.write(rest, 4);
+    out << header;
+    out.write(static_cast<const char*>(host.raw()), static_cast<std::streamsize>(host.bytes()));
+  });
 }
 
 }  // namespace tessera

@@ -162,10 +162,11 @@ void Pipeline::save_tokenizer(const std::string& folder) const {
     file.metadata[key + "modality"] = level.modality;
   }
   file.metadata["data"] = fingerprint(data_);
-  write_safetensors(folder + "/tokenizer.safetensors", file);
   write_npy(folder + "/codes.npy", identifiers);
   write_atomically(folder + "/" + (data_.name.empty() ? "items" : data_.name) + ".index.json",
                    [&](std::ostream& out) { out << index_json(data_.items, *catalog_); });
+  write_safetensors(folder + "/tokenizer.safetensors",
+                    file);  // last: a resumed run takes it as the sign that all is there
 }
 
 void Pipeline::load_tokenizer(const std::string& folder) {
