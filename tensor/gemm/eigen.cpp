@@ -18,11 +18,9 @@ using ConstMap = Eigen::Map<const Matrix<T>, Eigen::Unaligned, Eigen::OuterStrid
 
 template <class T, class A, class B, class C>
 void multiply(const A& a, const B& b, T alpha, T beta, C& c) {
-  if (beta == T(0)) {
-    c.noalias() = alpha * (a * b);
-    return;
-  }
-  if (beta != T(1)) c *= beta;
+  // One form of product for all beta: Eigen writes zeros first too, and each form takes seconds to compile.
+  if (beta == T(0)) c.setZero();
+  else if (beta != T(1)) c *= beta;
   c.noalias() += alpha * (a * b);
 }
 
