@@ -7,6 +7,7 @@
 #include <numeric>
 #include <span>
 
+#include "framework/eval/new_items.h"
 #include "framework/eval/slices.h"
 #include "framework/roles/frozen_weights.h"
 
@@ -149,7 +150,7 @@ void add_click_metrics(const Impressions& impressions, const std::string& prefix
 }
 
 struct Lists {
-  const Ranker& ranker;
+  Ranker ranker;
   const Dataset& data;
   const EvaluateOptions& options;
 
@@ -202,13 +203,16 @@ Evaluation evaluate_lists(const Ranker& ranker, const Dataset& data, Part part, 
                      part_name(part), " items; ties to the smaller item number");
   if (options.seen != "include" && options.own_items == "training")
     out.protocol += "; own items are training items alone";
+  if (options.new_share > 0.0)
+    out.protocol += str("; a share of ", options.new_share, " of the places for items without training interactions");
   out.user = asked.histories.user;
   check(!options.cutoffs.empty(), "evaluate: no cutoffs");
   const auto slices = count_slices(data, options.item_counts);
   const bool with_cold = options.cold_slices && !data.cold_items.empty();
   for (const auto& slice : slices) out.protocol += slice_text(asked, slice);
   if (with_cold) out.protocol += slice_text(asked, {"cold", data.cold_items});
-  const Lists all_lists{ranker, data, options};
+  const Lists all_lists{options.new_share > 0.0 ? with_new_items(ranker, new_items(data), options.new_share) : ranker,
+                        data, options};
   for (const bool excluded : {false, true}) {
     if ((excluded && options.seen == "include") || (!excluded && options.seen == "exclude")) continue;
     const Ranking all = all_lists.rank(asked, excluded, {});

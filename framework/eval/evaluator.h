@@ -19,6 +19,7 @@ struct EvaluateOptions {
   std::vector<std::int64_t> cutoffs{5, 10, 20};
   std::string seen = "both", own_items = "known", ranking = "auto", click_history = "rolling";
   std::vector<std::int64_t> item_counts{};
+  double new_share = 0.0;
   int batch_size = 256, calibration_bins = 10;
   std::int64_t cold_user = 10, cold_item = 10;
   bool cold_slices = true;  // no option: the trainer leaves them out where its metric is none of them
@@ -37,6 +38,10 @@ struct EvaluateOptions {
       "metrics by training interactions of the target, too: [0, 5, 10] gives items_0, items_1_5, items_6_10 and "
       "items_over_10; []: none",
       0, 1000000000);
+    v("new_share", new_share,
+      "share of a list's places, from the top down to any K, that goes to items without training interactions at least "
+      "(new_items.h); 0: scores alone decide",
+      0.0, 1.0);
     v("ranking", ranking,
       "rank the whole catalogue for every user: yes, no, or auto: where the head does not learn from labels",
       {"auto", "yes", "no"});

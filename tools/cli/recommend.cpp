@@ -7,6 +7,7 @@
 #include "framework/catalog/filters.h"
 #include "framework/checkpoint/atomic_file.h"
 #include "framework/checkpoint/json.h"
+#include "framework/eval/new_items.h"
 #include "framework/roles/frozen_weights.h"
 #include "framework/serve/memory_update.h"
 #include "tools/cli/arguments.h"
@@ -144,6 +145,8 @@ int run_recommend(const std::vector<std::string>& words) {
       "candidates", po::value<std::string>(),
       "a file of lists to score in place of a ranking: `user item item ...` a line; prints user, item, score")(
       "allow", po::value<std::string>(), "a file of item ids, one a line: only these are answered")(
+      "new-share", po::value<double>(),
+      "share of the places, 0 to 1, that goes to items without training interactions at least")(
       "seen", "answer items of the user's own history too")("memory", po::value<std::string>(),
                                                             "a user memory: answer from it, without reading histories")(
       "explain",
@@ -153,13 +156,16 @@ int run_recommend(const std::vector<std::string>& words) {
   if (!arguments.parse(words)) return 0;
   const std::string folder = arguments.words(1, 1)[0];
   const int k = arguments.get<int>("k");
+  const double new_share = arguments.has("new-share") ? arguments.get<double>("new-share") : 0.0;
   if (k < 1) throw UsageError(str("tessera recommend: --k is ", k, ", expected 1 or more"));
+  if (!(new_share >= 0.0 && new_share <= 1.0))
+    throw UsageError(str("tessera recommend: --new-share is ", new_share, ", expected 0 to 1"));
   Session session(arguments.texts("plugin-dir"), true);
   auto pipeline = session.open_run(folder, arguments.texts("set"), arguments.has("skip-bad"));
   const FrozenWeights frozen;
   const bool remembers = arguments.has("memory");
   if (arguments.has("candidates")) {
-    for (const char* other : {"user", "history", "users", "allow", "seen", "explain"})
+    for (const char* other : {"user", "history", "users", "allow", "seen", "new-share", "explain"})
       if (arguments.has(other))
         throw UsageError(str("tessera recommend: --candidates scores the lists of its file; --", other,
                              " has no meaning beside it"));
@@ -182,8 +188,12 @@ int run_recommend(const std::vector<std::string>& words) {
   }
   if (arguments.has("allow")) request.allowed = items_of_file(pipeline->data().items, arguments.text("allow"));
   Model& model = pipeline->model();
-  const Ranking ranking = remembers ? pipeline->head().rank_memory(model, memory, request)
-                                    : pipeline->head().rank(model, askers.histories, request);
+  Ranker ranker = [&](const Histories& histories, const RankRequest& asked) {
+    return remembers ? pipeline->head().rank_memory(model, memory, asked)
+                     : pipeline->head().rank(model, histories, asked);
+  };
+  if (new_share > 0.0) ranker = with_new_items(std::move(ranker), new_items(pipeline->data()), new_share);
+  const Ranking ranking = ranker(askers.histories, request);
   std::optional<Reasons> reasons;
   if (arguments.has("explain")) reasons.emplace(*pipeline, askers.histories, request, ranking, remembers);
   if (reasons && !reasons->silence().empty()) std::cerr << "tessera recommend: " << reasons->silence() << "\n";
