@@ -2,6 +2,7 @@
 
 #include "framework/config/config.h"
 #include "framework/plugin/plugin.h"
+#include "plugins/generative_decoder/dense.h"
 #include "plugins/generative_decoder/explain.h"
 #include "plugins/generative_decoder/form.h"
 #include "plugins/generative_decoder/search.h"
@@ -53,6 +54,11 @@ class GenerativeDecoder final : public Head {
   Memory read(Model& model, const Histories& histories) const {
     return reads_states() ? model.encode(histories) : model.summarize(histories);
   }
+  // Prefixes that a search for k items keeps at a level; 0: all.
+  std::int64_t width(int k) const {
+    if (options_.search == "exact") return 0;
+    return std::max<std::int64_t>(k, options_.beam > 0 ? options_.beam : kAutomaticBeam);
+  }
   bool reads_states() const { return options_.form == "cross" || options_.form == "anchors"; }
   std::vector<std::int64_t> level_codes() const {
     std::vector<std::int64_t> codes;
@@ -66,6 +72,7 @@ class GenerativeDecoder final : public Head {
   std::unique_ptr<CodeTable> table_;
   std::unique_ptr<CountedTrie> trie_;
   std::unique_ptr<DecoderForm> form_;
+  std::unique_ptr<DenseScores> dense_;  // or none
 };
 
 GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Section& section)
@@ -91,6 +98,9 @@ GenerativeDecoder::GenerativeDecoder(const GenerativeOptions& options, const Sec
   if (options.search == "free" && (options.legal || options.vocabulary == "shared"))
     section.fail("search", str("search = \"free\" chooses among all codes of a level; it does not go with ",
                                options.legal ? "legal = true" : "vocabulary = \"shared\"", "; remove one of them"));
+  if (options.search == "free" && options.dense > 0.0)
+    section.fail("dense",
+                 "dense orders items, and search = \"free\" ranks identifiers that belong to none; remove one of them");
   if (options.normalize && section.has("output_bias") && options.output_bias)
     section.fail("output_bias", "output_bias = true does not go with normalize = true; remove one of them");
 }
@@ -101,7 +111,7 @@ HeadSpec GenerativeDecoder::spec(const ModelSpec& model) const {
   spec.has_item_tower = options_.form != "continue";
   spec.needs_unique_items = true;
   spec.explains = true;
-  spec.answers_memories = model.reads_histories && !reads_states();
+  spec.answers_memories = model.reads_histories && !reads_states() && options_.dense == 0.0;
   return spec;
 }
 
@@ -126,7 +136,14 @@ void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& mode
                               model.width, ", but this tokenizer learnt ",
                               vectors ? str("vectors of width ", vectors.columns()) : std::string("none"),
                               "; take init = \"normal\", or graph_rq_vae with vector_width = ", model.width));
+  const Tensor& users = context.catalog.user_vectors();
+  if (options_.dense > 0.0 && (!vectors || !users || users.columns() != vectors.columns()))
+    section_.fail(
+        "dense",
+        "dense reads vectors of users and items of one width, which this tokenizer has not learnt; take dense = 0, "
+        "or graph_rq_vae");
   catalog_ = &context.catalog;
+  if (options_.dense > 0.0) dense_ = std::make_unique<DenseScores>(context.catalog, options_.dense);
   table_ = std::make_unique<CodeTable>(context.catalog, model.width, options_,
                                        options_.legal ? train_counts(context.data) : std::vector<std::int64_t>());
   add_module("table", *table_);
@@ -140,15 +157,17 @@ void GenerativeDecoder::build(const BuildContext& context, const ModelSpec& mode
 
 Ranking GenerativeDecoder::rank(Model& model, const Histories& histories, const RankRequest& request) {
   const NoTape no_tape;
-  return rank_memory(model, read(model, histories), request);
+  if (!dense_) return rank_memory(model, read(model, histories), request);
+  const std::int64_t items = catalog_->items(), kept = width(request.k),
+                     found = kept > 0 ? std::min(kept, items) : items;
+  RankRequest wide = request;  // all that the search finds
+  wide.k = std::max(request.k, static_cast<int>(found));
+  return dense_->reordered(rank_memory(model, read(model, histories), wide), histories, request.k);
 }
 
 Ranking GenerativeDecoder::rank_memory(Model& model, const Memory& memory, const RankRequest& request) {
   const NoTape no_tape;
-  const std::int64_t automatic = std::max<std::int64_t>(request.k, kAutomaticBeam);
-  const std::int64_t width = options_.search == "exact" ? 0
-                             : options_.beam > 0        ? std::max(options_.beam, request.k)
-                                                        : automatic;
+  const std::int64_t width = this->width(request.k);
   const Filter filter(*trie_, request);
   const Search search(*table_, *trie_);
   const auto decoding = form_->decode(model, memory);
@@ -175,7 +194,9 @@ Ranking GenerativeDecoder::rank_memory(Model& model, const Memory& memory, const
 std::vector<float> GenerativeDecoder::score(Model& model, const Histories& histories,
                                             std::span<const std::int64_t> offset, std::span<const std::int32_t> items) {
   const NoTape no_tape;
-  return score_memory(model, read(model, histories), offset, items);
+  std::vector<float> scores = score_memory(model, read(model, histories), offset, items);
+  if (dense_) dense_->add_to(scores, histories, offset, items);
+  return scores;
 }
 
 std::vector<float> GenerativeDecoder::score_memory(Model& model, const Memory& memory,

@@ -14,7 +14,7 @@ struct GenerativeOptions {
   std::vector<std::int64_t> input_prefixes, output_prefixes;
   bool legal = false, tie = true, output_bias = true, bias = true, normalize = false, from_summary = false;
   double temperature = 1.0, label_smoothing = 0.0, dropout = 0.0, state_dropout = 0.0, token_dropout = 0.0,
-         deviation = 0.02;
+         deviation = 0.02, dense = 0.0;
 
   template <class V>
   void describe(V& v) {
@@ -27,6 +27,10 @@ struct GenerativeOptions {
       "identifiers that belong to no item take places too",
       {"beam", "exact", "free"});
     v("beam", beam, "prefixes kept a level; 0: the larger of k and 50", 0, 1000000);
+    v("dense", dense,
+      "order of generated items: log-likelihood plus this times the inner product of the tokenizer's vectors of user "
+      "and item, for users that it knows; 0: log-likelihood alone",
+      0.0, 1000.0);
     v("vocabulary", vocabulary, "softmax over the codes of a level, or over the codes of all levels",
       {"level", "shared"});
     v("legal", legal,
