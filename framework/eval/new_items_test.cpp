@@ -2,37 +2,30 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 namespace tessera {
 namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-// The largest item numbers first, but for what the request forbids; an item's number is its score.
-Ranking falling(const Histories& histories, const RankRequest& request) {
-  Ranking out;
-  out.k = request.k;
-  for (std::int64_t b = 0; b < histories.rows(); ++b) {
-    int found = 0;
-    for (std::int32_t item = 5; item >= 0 && found < request.k; --item) {
-      bool banned = !request.allowed.empty() && request.allowed[static_cast<std::size_t>(item)] == 0;
-      if (!request.excluded_offset.empty())
-        for (auto i = request.excluded_offset[static_cast<std::size_t>(b)];
-             i < request.excluded_offset[static_cast<std::size_t>(b) + 1]; ++i)
-          banned = banned || request.excluded[static_cast<std::size_t>(i)] == item;
-      if (banned) continue;
-      out.item.push_back(item);
-      out.score.push_back(static_cast<float>(item));
-      ++found;
-    }
-    out.item.insert(out.item.end(), static_cast<std::size_t>(request.k - found), -1);
-    out.score.insert(out.score.end(), static_cast<std::size_t>(request.k - found), 0.0f);
+// Item i has i training interactions, of one user: popularity puts the largest numbers first, a number being its score.
+Dataset rising(std::int32_t items) {
+  Dataset data;
+  data.user_ids = {"u"};
+  for (std::int32_t item = 0; item < items; ++item) {
+    data.items.ids.push_back(std::to_string(item));
+    data.interactions.item.insert(data.interactions.item.end(), static_cast<std::size_t>(item), item);
   }
-  return out;
+  data.interactions.part.assign(data.interactions.item.size(), Part::train);
+  data.interactions.offset.push_back(data.interactions.size());
+  return data;
 }
 
 Ranking lists(const ItemMask& fresh, double share, RankRequest request, std::int64_t rows = 1) {
   const Histories histories = histories_of(std::vector<Ids>(static_cast<std::size_t>(rows)));
-  return with_new_items(falling, fresh, share)(histories, request);
+  return with_new_items(popularity_ranker(rising(6)), fresh, share)(histories, request);
 }
 
 RankRequest first(int k) {
@@ -69,7 +62,7 @@ TEST(NewItems, KeepToTheRequest) {
   EXPECT_EQ(lists(kLowestTwo, 0.5, request).item, (Ids{4, 3, 2, -1}));
   request.allowed = {0, 0, 1, 1, 1, 0};
   EXPECT_EQ(lists(kLowestTwo, 0.5, request).item, (Ids{4, 3, 2, -1}));
-  EXPECT_THROW(with_new_items(falling, kLowestTwo, 1.5), Error);
+  EXPECT_THROW(with_new_items(popularity_ranker(rising(6)), kLowestTwo, 1.5), Error);
 }
 
 TEST(NewItems, AreCountedInTrainingAlone) {
@@ -85,16 +78,7 @@ TEST(NewItems, AreCountedInTrainingAlone) {
   EvaluateOptions options;
   options.cutoffs = {2};
   options.seen = "include";
-  const Ranker known_first = [](const Histories&, const RankRequest& request) {
-    Ranking out;
-    out.k = request.k;
-    for (std::int32_t item = 0; item < 3; ++item)
-      if (static_cast<int>(out.item.size()) < request.k && (request.allowed.empty() || request.allowed[item]))
-        out.item.push_back(item);
-    out.item.resize(static_cast<std::size_t>(out.k), -1);
-    out.score.assign(out.item.size(), 0.0f);
-    return out;
-  };
+  const Ranker known_first = popularity_ranker(data);
   data.interactions.item[2] = 2;
   EXPECT_DOUBLE_EQ(evaluate(known_first, data, Part::test, options, 0).mean.at("Recall@2"), 0.0);
   options.new_share = 1.0;
